@@ -1,0 +1,1 @@
+"""Data types and pure functions every other package may use; no torch, no Qt, no database."""

@@ -1,0 +1,64 @@
+"""The four kinds of failure; one boundary per process turns each into an event or a dialog."""
+
+from collections.abc import Sequence
+
+from studio.core.problems import Problem
+
+
+class StudioError(Exception):
+    """Base of every error that the studio raises on purpose.
+
+    Args:
+        message: what is wrong, as one sentence.
+        where: the place: a spec path, a file, a row ("data.jsonl:17").
+        hint: what the user does next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f"\n  {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{advice}"
+
+
+class UserError(StudioError):
+    """The input is wrong: says what, where and what to do next."""
+
+    exit_code = 2
+
+
+class InvalidSpecError(UserError):
+    """A spec with one or more problems, all of them listed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        super().__init__(f"the spec has {count} problem{'s' if count != 1 else ''}")
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"  {problem}" for problem in self.problems)])
+
+
+class MachineError(StudioError):
+    """The machine lacks something: disk, memory, driver, display; the message has the measured numbers."""
+
+    exit_code = 3
+
+
+class PluginError(StudioError):
+    """A plugin misbehaved; always names it."""
+
+    def __init__(self, plugin: str, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(f"plugin {plugin!r}: {message}", where=where, hint=hint)
+        self.plugin = plugin
+
+
+class BugError(StudioError):
+    """The studio's own fault; opens the report dialog."""

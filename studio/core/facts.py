@@ -1,0 +1,107 @@
+"""What is known about a model, a dataset and a device; measured elsewhere, passed around as these."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Fact(BaseModel):
+    """Base of the fact types: frozen, and tolerant of fields a newer studio wrote."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ModelFacts(Fact):
+    """A base model, from its config and weight header alone.
+
+    ``params`` counts every stored scalar once (tied tensors once). ``weight_bytes`` is the size of the stored
+    weights. ``fingerprint`` is the SHA-256 over config and weights' headers and sizes.
+    """
+
+    name: str
+    path: str
+    architecture: str  # transformers class name, e.g. "LlamaForCausalLM"
+    model_type: str  # transformers model_type, e.g. "llama"
+    kind: Literal["decoder", "encoder", "encoder-decoder", "other"]
+    params: int
+    weight_bytes: int
+    dtype: str  # stored dtype of most weights, e.g. "bfloat16"
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    max_positions: int
+    tied_embeddings: bool
+    gated_mlp: bool
+    has_chat_template: bool
+    license: str = ""
+    fingerprint: str = ""
+
+
+class DataFacts(Fact):
+    """A dataset as its library knows it. Row counts are exact; ``fingerprint`` is the SHA-256 of its rows."""
+
+    name: str
+    path: str
+    rows: int
+    columns: tuple[str, ...]
+    format: str  # detected format
+    mapping: dict[str, str]  # role -> column name or template, as detected or chosen
+    labels: tuple[str, ...] = ()  # class names for classification, sorted
+    license: str = ""
+    source: str = ""
+    fingerprint: str = ""
+
+
+class LengthFacts(Fact):
+    """Token lengths over (a sample of) a dataset as the worker will encode it.
+
+    ``trained`` is the mean number of tokens per row that carry loss; ``sampled`` rows were measured.
+    """
+
+    sampled: int
+    mean: float
+    p50: int
+    p95: int
+    longest: int
+    trained: float
+    truncated: int
+    max_length: int
+
+
+class DeviceFacts(Fact):
+    """A device that can train. Bytes are of device memory (RAM for a CPU); watts are of the board."""
+
+    id: str  # "cpu" or "cuda:0"
+    name: str
+    kind: Literal["cpu", "cuda"]
+    total_bytes: int
+    free_bytes: int
+    compute_capability: tuple[int, int] | None = None
+    bf16: bool = False
+    cores: int | None = None
+    power_limit_w: float | None = None
+    driver: str = ""
+
+
+class DeviceSample(Fact):
+    """One reading of a device. None where the machine cannot tell; never an estimate.
+
+    ``energy_j`` is a counter in joules since the driver loaded (only differences mean something).
+    """
+
+    device: str
+    time: float  # seconds since the epoch
+    used_bytes: int
+    free_bytes: int
+    total_bytes: int
+    process_bytes: int | None = None
+    utilization: float | None = None  # 0..1
+    power_w: float | None = None
+    energy_j: float | None = None
+    temperature_c: float | None = None
+    power_limit_w: float | None = None
+    processes: tuple[tuple[int, int], ...] = ()  # (pid, bytes)

@@ -1,0 +1,240 @@
+"""RunSpec: what the user asked for, exactly as written in a spec file or a form."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from studio.core.problems import Problem, did_you_mean
+
+SPEC_VERSION = 1
+Auto = Literal["auto"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
+Schedule = Literal["constant", "linear", "cosine"]
+DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "prompt-completion", "text", "classification"]
+Task = Literal["sft", "classification"]
+
+
+class SpecPart(BaseModel):
+    """Base of every part of a spec: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRef(SpecPart):
+    """The base model: ``library:NAME``, ``path:DIR_OR_GGUF`` or ``hub:ORG/NAME@REVISION``."""
+
+    source: str
+
+    @field_validator("source")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        return checked_source(value)
+
+
+class Split(SpecPart):
+    """How many rows are held out for evaluation, and the seed that picks them."""
+
+    eval: int = Field(default=200, ge=0, description="Rows held out for evaluation")
+    seed: int = Field(default=0, ge=0, description="Seed that picks the held-out rows")
+
+
+class DataRef(SpecPart):
+    """The dataset and how its columns become training examples."""
+
+    source: str
+    format: DataFormat = "auto"
+    columns: dict[str, str] | None = Field(
+        default=None, description="Role to column name or template, e.g. prompt: 'Q: {question}'"
+    )
+    split: Split = Split()
+    max_length: int = Field(default=512, ge=8, le=1_048_576, description="Longest row, in tokens")
+    max_rows: int | None = Field(default=None, ge=1, description="Use only the first rows, after the shuffle")
+
+    @field_validator("source")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        return checked_source(value)
+
+
+class Placement(SpecPart):
+    """One PET method at the sites a ``where`` expression selects."""
+
+    use: str
+    where: str | None = Field(default=None, description="Expression over role, layer, kind and path")
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class MethodSpec(SpecPart):
+    """The placements that together are the PET method of the run."""
+
+    placements: tuple[Placement, ...] = Field(min_length=1)
+    budget: int | None = Field(default=None, ge=1, description="Trainable parameters to stay within")
+
+
+class TrainSpec(SpecPart):
+    """How the run trains; every ``auto`` is resolved in the plan, with its reason."""
+
+    epochs: float = Field(default=1, gt=0, le=10_000)
+    max_steps: int | None = Field(default=None, ge=1)
+    effective_batch: int = Field(default=16, ge=1, le=65_536)
+    micro_batch: Auto | int = "auto"
+    learning_rate: Auto | float = "auto"
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Schedule = "cosine"
+    warmup: float = Field(default=0.03, ge=0, description="Share of steps if below 1, else steps")
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    precision: Precision = "auto"
+    checkpointing: Auto | bool = "auto"
+    packing: Auto | bool = "auto"
+    eval_every: Auto | int = "auto"
+    save_every: Auto | int = "auto"
+    keep_checkpoints: int = Field(default=2, ge=1)
+    early_stopping: int | None = Field(
+        default=None, ge=1, description="Stop after this many evals without a better loss"
+    )
+    device: str = "auto"
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("micro_batch", "eval_every", "save_every")
+    @classmethod
+    def _positive(cls, value: Auto | int) -> Auto | int:
+        if value != "auto" and value < 1:
+            raise ValueError("must be at least 1, or auto")
+        return value
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _positive_rate(cls, value: Auto | float) -> Auto | float:
+        if value != "auto" and not 0 < value <= 10:
+            raise ValueError("must be above 0 and at most 10, or auto")
+        return value
+
+
+class Limits(SpecPart):
+    """What the run may use at most; a plan that would exceed one says so."""
+
+    memory_gib: float | None = Field(default=None, gt=0)
+    hours: float | None = Field(default=None, gt=0)
+    watt_hours: float | None = Field(default=None, gt=0)
+
+
+class RunSpec(SpecPart):
+    """A whole run as its user wrote it."""
+
+    version: Literal[1] = 1
+    name: str = Field(default="run", min_length=1, max_length=120)
+    task: Task = "sft"
+    model: ModelRef
+    data: DataRef
+    method: MethodSpec
+    train: TrainSpec = TrainSpec()
+    limits: Limits = Limits()
+
+
+SOURCE_SCHEMES = ("library", "path", "hub")
+
+
+def checked_source(value: str) -> str:
+    """The source unchanged, if its scheme and name are well formed; ValueError otherwise."""
+    scheme, _, rest = value.partition(":")
+    if scheme not in SOURCE_SCHEMES or not rest.strip():
+        raise ValueError("must be library:NAME, path:FILE_OR_FOLDER or hub:NAME")
+    return value
+
+
+@dataclass(frozen=True)
+class ParsedSpec:
+    """A spec with what is wrong with it.
+
+    ``spec`` is the part that could be read: wrong entries are left at their defaults, so that checks that
+    need the rest can still run and every problem is reported at once. None when nothing usable is left.
+    """
+
+    spec: RunSpec | None
+    problems: tuple[Problem, ...]
+
+
+def parse_spec(raw: object) -> ParsedSpec:
+    """Read a spec from plain data, with every structural problem at once."""
+    if not isinstance(raw, Mapping):
+        return ParsedSpec(None, (Problem("spec", "is not a mapping of keys to values", "see `pet-studio validate`"),))
+    remaining = copy.deepcopy(dict(raw))
+    problems: list[Problem] = []
+    for _ in range(8):  # removing one wrong entry can uncover another; nesting is shallower than this
+        try:
+            return ParsedSpec(RunSpec.model_validate(remaining), tuple(problems))
+        except ValidationError as error:
+            found = [_problem(entry) for entry in error.errors()]
+            fresh = [problem for problem in found if problem not in problems]
+            problems += fresh
+            removed = [_remove(remaining, entry["loc"]) for entry in error.errors()]
+            if not any(removed):
+                break
+    return ParsedSpec(None, tuple(problems))
+
+
+def _problem(entry: Any) -> Problem:
+    loc = _data_location(entry["loc"])
+    where = ".".join(str(part) for part in loc) or "spec"
+    kind = entry["type"]
+    if kind == "extra_forbidden":
+        return Problem(where, "is not a known key", did_you_mean(str(loc[-1]), _keys_at(loc[:-1])))
+    if kind == "missing":
+        return Problem(where, "is missing", "add it; the help page 'Spec files' has an example")
+    message = str(entry["msg"]).removeprefix("Value error, ")
+    given = entry.get("input")
+    shown = f", got {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return Problem(where, message[0].lower() + message[1:] + shown, _remedy(entry))
+
+
+def _remedy(entry: Any) -> str:
+    if entry["type"] == "literal_error":
+        return did_you_mean(str(entry["input"]), _literals(str(entry["ctx"]["expected"])))
+    return "write a value of that kind, or leave the key out for the default"
+
+
+def _literals(expected: str) -> list[str]:
+    return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
+
+
+_UNION_TAGS = {"int", "float", "bool", "str"}
+
+
+def _data_location(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A pydantic location without the branch names it adds for unions."""
+    return tuple(p for p in loc if not (isinstance(p, str) and (p in _UNION_TAGS or p.startswith("literal["))))
+
+
+def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
+    part: Any = RunSpec
+    for key in loc:
+        if isinstance(key, int):
+            continue
+        annotation = part.model_fields[key].annotation
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type)]
+        part = next((a for a in inner if issubclass(a, SpecPart)), None)
+        if part is None:
+            return []
+    return list(part.model_fields)
+
+
+def _remove(raw: dict[str, Any], loc: tuple[int | str, ...]) -> bool:
+    """Take the wrong entry out, so that its default applies; whether anything was taken."""
+    path = _data_location(loc)
+    holder: Any = raw
+    for key in path[:-1]:
+        try:
+            holder = holder[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    last = path[-1] if path else None
+    if isinstance(holder, dict) and last in holder:
+        del holder[last]
+        return True
+    if isinstance(holder, list) and isinstance(last, int) and last < len(holder):
+        del holder[last]
+        return True
+    return False
