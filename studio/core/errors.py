@@ -62,3 +62,12 @@ class PluginError(StudioError):
 
 class BugError(StudioError):
     """The studio's own fault; opens the report dialog."""
+
+
+class Cancelled(StudioError):
+    """The user cancelled; whatever was half done has been taken back."""
+
+    exit_code = 1
+
+    def __init__(self, message: str = "cancelled") -> None:
+        super().__init__(message)

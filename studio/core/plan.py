@@ -1,10 +1,12 @@
 """Plan: a spec with every ``auto`` resolved, each with its reason; immutable once a run starts."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from studio.core.forecast import Estimate
 from studio.core.problems import Problem
 
 PLAN_VERSION = 1
@@ -90,10 +92,10 @@ class Plan(PlanPart):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
-class PlanOutcome(BaseModel):
-    """A plan, or the problems that stand in its way; warnings come with a plan."""
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+@dataclass(frozen=True)
+class PlanOutcome:
+    """A plan with its estimate, or the problems that stand in the way; warnings come with a plan."""
 
     plan: Plan | None
+    estimate: Estimate | None
     problems: tuple[Problem, ...] = ()

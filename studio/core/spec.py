@@ -2,8 +2,8 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,6 +21,9 @@ class SpecPart(BaseModel):
     """Base of every part of a spec: frozen, unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+PartT = TypeVar("PartT", bound=SpecPart)
 
 
 class ModelRef(SpecPart):
@@ -150,11 +153,20 @@ class ParsedSpec:
     """A spec with what is wrong with it.
 
     ``spec`` is the part that could be read: wrong entries are left at their defaults, so that checks that
-    need the rest can still run and every problem is reported at once. None when nothing usable is left.
+    need the rest can still run and every problem is reported at once. None when a required part is missing;
+    ``part`` then still reads the parts that are there.
     """
 
     spec: RunSpec | None
     problems: tuple[Problem, ...]
+    usable: Mapping[str, Any] = field(default_factory=dict)
+
+    def part(self, name: str, kind: type[PartT]) -> PartT | None:
+        """One part of the spec, or None if it is missing or unusable."""
+        try:
+            return kind.model_validate(self.usable.get(name, {}))
+        except ValidationError:
+            return None
 
 
 def parse_spec(raw: object) -> ParsedSpec:
@@ -165,7 +177,7 @@ def parse_spec(raw: object) -> ParsedSpec:
     problems: list[Problem] = []
     for _ in range(8):  # removing one wrong entry can uncover another; nesting is shallower than this
         try:
-            return ParsedSpec(RunSpec.model_validate(remaining), tuple(problems))
+            return ParsedSpec(RunSpec.model_validate(remaining), tuple(problems), remaining)
         except ValidationError as error:
             found = [_problem(entry) for entry in error.errors()]
             fresh = [problem for problem in found if problem not in problems]
@@ -173,7 +185,7 @@ def parse_spec(raw: object) -> ParsedSpec:
             removed = [_remove(remaining, entry["loc"]) for entry in error.errors()]
             if not any(removed):
                 break
-    return ParsedSpec(None, tuple(problems))
+    return ParsedSpec(None, tuple(problems), remaining)
 
 
 def _problem(entry: Any) -> Problem:

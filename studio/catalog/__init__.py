@@ -1,0 +1,1 @@
+"""The index of all runs in SQLite: searchable, rebuilt at any time from the run folders."""

@@ -1,0 +1,79 @@
+"""Opening the catalog file: once per thread for as long as it is needed, always migrated."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from peewee import DatabaseError, OperationalError
+
+from studio.catalog.migrations import migrate
+from studio.catalog.models import DATABASE, execute
+from studio.core.errors import MachineError, UserError
+
+_depth = threading.local()
+_opening = threading.Lock()
+_migrated: set[Path] = set()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[None]:
+    """The catalog at ``path`` for the statements inside; may be nested, and used from several threads.
+
+    Raises:
+        UserError: a newer studio wrote it, or it is damaged.
+        MachineError: the disk does not let us.
+    """
+    if getattr(_depth, "count", 0):
+        yield
+        return
+    _connect(path)
+    _depth.count = 1
+    try:
+        yield
+    except OperationalError as error:
+        raise MachineError(
+            f"the catalog cannot be used: {error}", where=str(path), hint="check free disk space, then try again"
+        ) from error
+    except DatabaseError as error:
+        raise UserError(
+            f"the catalog is damaged: {error}",
+            where=str(path),
+            hint="run `pet-studio catalog rebuild`: it is recreated from the run folders",
+        ) from error
+    finally:
+        _depth.count = 0
+        DATABASE.close()
+
+
+def find_damage() -> list[str]:
+    """What SQLite finds wrong with the open catalog, one line each; empty if nothing."""
+    findings = [str(row[0]) for row in execute("PRAGMA integrity_check")]
+    orphans = execute("PRAGMA foreign_key_check")
+    return [line for line in findings if line != "ok"] + [f"orphaned row in {row[0]}" for row in orphans]
+
+
+def remove_files(path: Path) -> None:
+    """Delete the catalog with its journal files; the next opening makes a new one."""
+    with _opening:
+        _migrated.discard(path)
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> None:
+    with _opening:
+        if path not in _migrated or not path.exists():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise MachineError(f"cannot be created: {error.strerror}", where=str(path.parent)) from error
+            migrate(path)
+            _migrated.add(path)
+        if DATABASE.database != str(path):
+            DATABASE.init(str(path))
+    try:
+        DATABASE.connect()
+    except (OperationalError, sqlite3.OperationalError) as error:
+        raise MachineError(f"the catalog cannot be opened: {error}", where=str(path)) from error

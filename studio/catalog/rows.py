@@ -1,0 +1,81 @@
+"""What goes into the catalog and what comes out, as plain data without a database behind it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Labels(BaseModel):
+    """What a person says about a run; kept in the run folder, so that a rebuild loses nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str | None = None
+    notes: str = ""
+    tags: tuple[str, ...] = ()
+    star: bool = False
+    trashed: float | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run folder's unchanging part. ``created`` is seconds since the epoch."""
+
+    id: str
+    created: float
+    spec: Mapping[str, Any]
+    plan: Mapping[str, Any] | None = None
+    estimate: Mapping[str, Any] | None = None
+    parent: str | None = None
+    labels: Labels = field(default_factory=Labels)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One line of the runs table; times are seconds since the epoch, None where not known yet."""
+
+    key: int
+    id: str
+    name: str
+    state: str
+    task: str
+    model: str
+    data: str
+    method: str
+    trainable: int | None
+    step: int
+    steps: int | None
+    created: float
+    started: float | None
+    updated: float | None
+    ended: float | None
+    eval_before: float | None
+    eval_after: float | None
+    seconds: float | None
+    watt_hours: float | None
+    peak_bytes: int | None
+    error: str
+    parent: str | None
+    star: bool
+    notes: str
+    trashed: float | None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs to list; every condition must hold, an empty one always does.
+
+    ``tags``: all of them. ``trashed``: the trash instead of the rest.
+    """
+
+    text: str = ""
+    states: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    model: str = ""
+    data: str = ""
+    method: str = ""
+    starred: bool = False
+    trashed: bool = False

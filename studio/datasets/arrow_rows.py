@@ -1,0 +1,75 @@
+"""Rows from Parquet and Arrow files, a batch at a time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import UserError
+from studio.datasets.progress import Meter
+
+BATCH_ROWS = 1024
+
+
+def read_parquet(path: Path, meter: Meter) -> Iterator[dict[str, Any]]:
+    """Rows of a Parquet file."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            total = max(file.metadata.num_rows, 1)
+            yield from _rows(file.iter_batches(BATCH_ROWS), path, meter, total)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "Parquet", error) from error
+
+
+def read_arrow(path: Path, meter: Meter) -> Iterator[dict[str, Any]]:
+    """Rows of an Arrow IPC file or stream (.arrow, .feather)."""
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as source:
+            try:
+                table = pa.ipc.open_file(source).read_all()
+            except pa.ArrowInvalid:  # not the file format; datasets are often saved as streams
+                source.seek(0)
+                table = pa.ipc.open_stream(source).read_all()
+            yield from _rows(table.to_batches(BATCH_ROWS), path, meter, max(table.num_rows, 1))
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "Arrow", error) from error
+
+
+def _rows(batches: Any, path: Path, meter: Meter, total: int) -> Iterator[dict[str, Any]]:
+    size_bytes = path.stat().st_size
+    done = 0
+    for batch in batches:
+        columns = {name: _values(batch.column(name), name, path) for name in batch.schema.names}
+        names = list(columns)
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(names, values, strict=True))
+        done += batch.num_rows
+        position = size_bytes * done // total
+        meter.follow(lambda position=position: position)  # type: ignore[misc]
+
+
+def _values(column: Any, name: str, path: Path) -> list[Any]:
+    """A column as Python values that JSON has; times and decimals become text."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.dictionary_decode()
+        kind = column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        raise UserError(
+            f"column {name!r} holds binary data", where=path.name, hint="keep text, numbers and lists; drop this column"
+        )
+    if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
+        column = column.cast(pa.string())
+    values: list[Any] = column.to_pylist()
+    return values
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"cannot be read as {kind}: {reason}", where=path.name, hint="write or download the file again")

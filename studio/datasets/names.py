@@ -1,0 +1,26 @@
+"""Names of datasets and the folder names made from them."""
+
+import re
+import unicodedata
+
+from studio.core.errors import UserError
+
+MAX_NAME_CHARS = 80
+
+
+def checked_name(name: str) -> str:
+    """The name without outer blanks; a UserError if no folder name can be made from it."""
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_NAME_CHARS or not slug(name):
+        raise UserError(
+            f"{name[:MAX_NAME_CHARS]!r} is no usable name",
+            where="name",
+            hint=f"use letters or digits, at most {MAX_NAME_CHARS} characters",
+        )
+    return name
+
+
+def slug(name: str) -> str:
+    """The folder name: lower-case ASCII letters, digits, dots and dashes; empty if nothing is left."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")

@@ -1,0 +1,36 @@
+"""How long work says where it stands, and how it learns that nobody waits for it any more."""
+
+from collections.abc import Callable
+
+from studio.core.errors import Cancelled
+
+Progress = Callable[[str, float | None], None]
+CancelCheck = Callable[[], bool]
+
+
+class Meter:
+    """Progress through some files, in bytes; ``tick`` reports it and raises ``Cancelled`` when asked to stop."""
+
+    def __init__(self, phase: str, total_bytes: int, progress: Progress | None, cancelled: CancelCheck | None) -> None:
+        self._phase = phase
+        self._total_bytes = max(total_bytes, 1)
+        self._progress = progress
+        self._cancelled = cancelled
+        self._finished_bytes = 0
+        self._position: Callable[[], int] = int
+
+    def follow(self, position: Callable[[], int]) -> None:
+        """The current file's position comes from here."""
+        self._position = position
+
+    def finish_file(self, bytes_: int) -> None:
+        """A file of this size has been read."""
+        self._finished_bytes += bytes_
+        self._position = int
+
+    def tick(self) -> None:
+        if self._cancelled is not None and self._cancelled():
+            raise Cancelled
+        if self._progress is not None:
+            done_bytes = self._finished_bytes + self._position()
+            self._progress(self._phase, min(done_bytes / self._total_bytes, 1.0))

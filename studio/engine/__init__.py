@@ -1,0 +1,1 @@
+"""The torch side: build a model, place methods, train, evaluate, save."""

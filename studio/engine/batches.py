@@ -1,0 +1,134 @@
+"""From encoded rows to the tensors of each step, in an order that depends on the seed and step alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from studio.core.errors import UserError
+from studio.datasets.encode import Encoder
+from studio.datasets.store import StoredDataset
+
+
+@dataclass(frozen=True)
+class Row:
+    """One encoded row: token ids, which of them carry loss, the class if there is one, its dataset row."""
+
+    ids: NDArray[np.int64]
+    trained: NDArray[np.bool_]
+    label: int
+    source_row: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one micro-batch, on the device.
+
+    ``ids`` (B, S) and ``mask`` (B, S) or None when rows are packed; ``positions`` (1, S) when packed.
+    ``predicts`` (B, S) marks positions whose next token carries loss; ``targets`` (N,) are those tokens in
+    reading order, or the B class ids; ``first_targets`` (B,) indexes each row's first entry in ``targets``.
+    ``tokens`` counts those that are not padding.
+    """
+
+    ids: Tensor
+    mask: Tensor | None
+    positions: Tensor | None
+    predicts: Tensor | None
+    targets: Tensor
+    first_targets: Tensor
+    tokens: int
+
+    @property
+    def weight(self) -> int:
+        """How many terms the loss of this batch sums."""
+        return int(self.targets.numel())
+
+
+def encode_rows(
+    dataset: StoredDataset,
+    encoder: Encoder,
+    indices: NDArray[np.int64],
+    *,
+    progress: Callable[[float], None] = lambda _: None,
+) -> tuple[list[Row], int]:
+    """The rows at ``indices`` that train something, and how many train nothing.
+
+    Raises:
+        UserError: a row does not encode, or none trains anything.
+    """
+    rows: list[Row] = []
+    for done, index in enumerate(indices.tolist()):
+        encoded = encoder.encode(dataset.row(index))
+        trained = np.asarray(encoded.trained, dtype=np.bool_)
+        if encoded.label is not None or trained[1:].any():
+            label = -1 if encoded.label is None else encoded.label
+            rows.append(Row(np.asarray(encoded.ids, dtype=np.int64), trained, label, index))
+        if done % 256 == 0:
+            progress(done / len(indices))
+    if len(indices) and not rows:
+        raise UserError("no row has a token to train on", where="data", hint="check the completion column")
+    return rows, len(indices) - len(rows)
+
+
+def step_rows(count: int, batch: int, step: int, seed: int) -> list[int]:
+    """Positions of the rows of optimizer step ``step`` (from 0): epochs are seeded permutations, end to end."""
+    chosen: list[int] = []
+    position = step * batch
+    while len(chosen) < batch:
+        epoch, offset = divmod(position, count)
+        order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
+        taken = order[offset : offset + batch - len(chosen)].tolist()
+        chosen += taken
+        position += len(taken)
+    return chosen
+
+
+def micro_batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
+    """Rows of like length together, so that little is padded."""
+    by_length = sorted(rows, key=lambda row: len(row.ids))
+    for start in range(0, len(by_length), size):
+        yield by_length[start : start + size]
+
+
+def collate(rows: Sequence[Row], *, pad_id: int, device: str, packed: bool, classes: bool) -> Batch:
+    """The tensors of one micro-batch: padded on the right, or packed end to end with restarted positions."""
+    lengths = [len(row.ids) for row in rows]
+    if packed:
+        ids = np.concatenate([row.ids for row in rows])[None]
+        predicts = np.concatenate([_predicting(row) for row in rows])[None]
+        positions = torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])[None]).to(device)
+        mask = None
+    else:
+        longest = max(lengths)
+        ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
+        attended = np.zeros((len(rows), longest), dtype=np.int64)
+        predicts = np.zeros((len(rows), longest), dtype=np.bool_)
+        for i, row in enumerate(rows):
+            ids[i, : lengths[i]] = row.ids
+            attended[i, : lengths[i]] = 1
+            predicts[i, : lengths[i]] = _predicting(row)
+        mask, positions = torch.from_numpy(attended).to(device), None
+    if classes:
+        targets = np.asarray([row.label for row in rows], dtype=np.int64)
+        first = np.arange(len(rows))
+    else:
+        targets = np.concatenate([row.ids[1:][row.trained[1:]] for row in rows])
+        per_row = [int(row.trained[1:].sum()) for row in rows]
+        first = np.cumsum([0, *per_row[:-1]])
+    return Batch(
+        ids=torch.from_numpy(ids).to(device),
+        mask=mask,
+        positions=positions,
+        predicts=None if classes else torch.from_numpy(predicts).to(device),
+        targets=torch.from_numpy(targets).to(device),
+        first_targets=torch.from_numpy(np.asarray(first, dtype=np.int64)).to(device),
+        tokens=sum(lengths),
+    )
+
+
+def _predicting(row: Row) -> NDArray[np.bool_]:
+    """Position i predicts token i + 1; the last position predicts nothing."""
+    return np.append(row.trained[1:], False)

@@ -1,0 +1,99 @@
+"""Loading a base model for a plan: local files only, the plan's precision, everything frozen."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from studio.core.errors import MachineError, UserError
+from studio.core.plan import Plan
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def seed_everything(seed: int) -> None:
+    """Set the seed of every random source that training draws from."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
+    """The base model, frozen, in the compute precision and on the plan's device.
+
+    A classification head that the weights lack is drawn from the plan's seed.
+
+    Raises:
+        UserError: the folder does not hold a model of the task's kind.
+        MachineError: it does not fit the device's memory.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    options: dict[str, Any] = {
+        "dtype": DTYPES[plan.precision],
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+    }
+    seed_everything(plan.seed)
+    try:
+        if plan.task == "classification":
+            options |= {
+                "num_labels": len(plan.labels),
+                "id2label": dict(enumerate(plan.labels)),
+                "label2id": {label: i for i, label in enumerate(plan.labels)},
+            }
+            model = AutoModelForSequenceClassification.from_pretrained(plan.model_path, **options)
+        else:
+            model = AutoModelForCausalLM.from_pretrained(plan.model_path, **options)
+    except torch.OutOfMemoryError as error:
+        raise MachineError("the model does not fit the device's memory", where=plan.device) from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the base model does not load: {str(error).splitlines()[0]}",
+            where=plan.model_path,
+            hint="inspect it with `pet-studio models inspect`, or add it again",
+        ) from error
+    model.config.use_cache = False
+    if model.config.pad_token_id is None or plan.task == "classification":
+        model.config.pad_token_id = pad_id
+    model.requires_grad_(False)
+    if plan.checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return model.to(plan.device)  # type: ignore[no-any-return]
+
+
+def resolve_module(model: nn.Module, path: str) -> tuple[str, nn.Module]:
+    """The live path and module of a canonical site path (below the backbone, or beside it)."""
+    modules = dict(model.named_modules())
+    prefix = getattr(model, "base_model_prefix", "")
+    for candidate in (f"{prefix}.{path}" if prefix else path, path):
+        if candidate in modules:
+            return candidate, modules[candidate]
+    raise UserError(
+        f"the loaded model has no module {path!r}",
+        where=type(model).__name__,
+        hint="the folder's weights and config differ",
+    )
+
+
+def head_paths(model: nn.Module) -> list[str]:
+    """Live paths of the modules outside the backbone that a classification run trains in full."""
+    prefix = getattr(model, "base_model_prefix", "")
+    own = [name for name, _ in model.named_children() if name != prefix]
+    return [
+        path for path, module in model.named_modules()
+        if path.split(".")[0] in own and any(True for _ in module.parameters(recurse=False))
+    ]  # fmt: skip
+
+
+def model_folder_exists(plan: Plan) -> bool:
+    """Whether the plan's model still lies where it was."""
+    return (Path(plan.model_path) / "config.json").is_file()

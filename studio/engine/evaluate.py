@@ -1,0 +1,106 @@
+"""Held-out metrics of the model as it stands."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from studio.core.plan import Plan
+from studio.engine.batches import Batch, Row, collate, micro_batches
+from studio.engine.tasks import all_true, batch_logits, loss_sum, macro_f1, split_rows
+
+MOST_CHOICES = 20
+
+
+def answer_choices(rows: Sequence[Row], *, eos_id: int | None) -> list[int]:
+    """First tokens of the completions, if they form a small closed set told apart by that token; else none.
+
+    With such a set, the choice with the most probable first token is what constrained decoding answers, so
+    one forward pass gives the accuracy.
+    """
+    completions = {tuple(row.ids[row.trained].tolist()) for row in rows}
+    firsts = {completion[0] for completion in completions if completion and completion[0] != eos_id}
+    if 2 <= len(completions) <= MOST_CHOICES and len(firsts) == len(completions):
+        return sorted(firsts)
+    return []
+
+
+@dataclass
+class _Tally:
+    loss: float = 0.0
+    weight: int = 0
+    right: int = 0
+    exact: int = 0
+    rows: int = 0
+    expected: list[int] = field(default_factory=list)
+    predicted: list[int] = field(default_factory=list)
+
+
+def evaluate(
+    model: nn.Module,
+    rows: Sequence[Row],
+    plan: Plan,
+    *,
+    pad_id: int,
+    choices: Sequence[int] = (),
+    progress: Callable[[float], None] = lambda _: None,
+) -> dict[str, float]:
+    """Metrics over ``rows``.
+
+    Classification: loss, accuracy, f1 (macro). Language: loss per trained token, perplexity,
+    token_accuracy, exact_match (greedy decoding would write the whole completion: every token is the
+    most probable one given those before it) and, for a closed set of answers, accuracy and f1.
+    """
+    classes = plan.task == "classification"
+    tally = _Tally()
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            done = 0
+            for chunk in micro_batches(rows, max(plan.micro_batch, 4)):
+                batch = collate(chunk, pad_id=pad_id, device=plan.device, packed=False, classes=classes)
+                logits = batch_logits(model, batch)
+                tally.loss += loss_sum(logits, batch).item()
+                tally.weight += batch.weight
+                (_score_classes if classes else _score_tokens)(tally, logits, batch, choices)
+                done += len(chunk)
+                progress(done / len(rows))
+    finally:
+        model.train(was_training)
+    return _metrics(tally, classes=classes, plan=plan, choices=choices)
+
+
+def _score_classes(tally: _Tally, logits: Tensor, batch: Batch, choices: Sequence[int]) -> None:
+    tally.predicted += logits.argmax(-1).tolist()
+    tally.expected += batch.targets.tolist()
+    tally.rows += batch.weight
+
+
+def _score_tokens(tally: _Tally, logits: Tensor, batch: Batch, choices: Sequence[int]) -> None:
+    flags = logits.argmax(-1) == batch.targets
+    tally.right += int(flags.sum().item())
+    by_row = split_rows(flags, batch)
+    tally.exact += sum(all_true(row) for row in by_row)
+    tally.rows += len(by_row)
+    if choices:
+        index = {token: i for i, token in enumerate(choices)}
+        at_first = logits[batch.first_targets][:, list(choices)]
+        tally.predicted += at_first.argmax(-1).tolist()
+        tally.expected += [index.get(token, -1) for token in batch.targets[batch.first_targets].tolist()]
+
+
+def _metrics(tally: _Tally, *, classes: bool, plan: Plan, choices: Sequence[int]) -> dict[str, float]:
+    loss = tally.loss / max(tally.weight, 1)
+    metrics = {"loss": loss}
+    if not classes:
+        metrics["perplexity"] = math.exp(loss) if loss < 700 else math.inf
+        metrics["token_accuracy"] = tally.right / max(tally.weight, 1)
+        metrics["exact_match"] = tally.exact / max(tally.rows, 1)
+    if tally.predicted:
+        expected, predicted = torch.tensor(tally.expected), torch.tensor(tally.predicted)
+        metrics["accuracy"] = (expected == predicted).float().mean().item()
+        metrics["f1"] = macro_f1(expected, predicted, len(plan.labels) if classes else len(choices))
+    return metrics

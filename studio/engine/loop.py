@@ -1,0 +1,218 @@
+"""The training loop: one function to read from top to bottom, with its steps spelled out below it."""
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from studio.core import events as ev
+from studio.core.errors import UserError
+from studio.engine.batches import collate, micro_batches, step_rows
+from studio.engine.checkpoint import folder_bytes, load_tensors, prune_checkpoints, save_checkpoint
+from studio.engine.evaluate import evaluate
+from studio.engine.generate import write_samples
+from studio.engine.optimizer import set_rate
+from studio.engine.schedule import rate_factor
+from studio.engine.session import Session, put_tensors
+from studio.engine.tasks import batch_logits, loss_sum
+from studio.engine.telemetry import Telemetry, peak_bytes
+from studio.rundir.control import ControlReader
+
+SAMPLES = 3
+Ending = Literal["completed", "stopped", "paused"]
+
+
+class TrainingDivergedError(UserError):
+    """The loss or a gradient is no longer a number."""
+
+    exit_code = 1
+
+
+class Clock:
+    """Time and energy of this session, added to those of the sessions before it."""
+
+    def __init__(self, session: Session, joules: Callable[[], float | None]) -> None:
+        self._session = session
+        self._before = session.progress.seconds, session.progress.joules
+        self._started = time.monotonic()
+        self._joules = joules
+
+    def update(self) -> None:
+        """Bring the session's progress up to date."""
+        progress = self._session.progress
+        seconds, joules = self._before
+        progress.seconds = seconds + time.monotonic() - self._started
+        now = self._joules()
+        progress.joules = joules if now is None else (joules or 0.0) + now
+        progress.peak_bytes = max(progress.peak_bytes, peak_bytes(self._session.plan.device))
+
+
+def train(session: Session, telemetry: Telemetry, control: ControlReader, checkpoints: Path, clock: Clock) -> Ending:
+    """Train until the plan's last step, a request or an early stop; the model ends with the best tensors.
+
+    Raises:
+        TrainingDivergedError: the loss or a gradient is not finite.
+        MachineError: out of memory or disk.
+    """
+    plan, progress = session.plan, session.progress
+    requests = _Requests(control)
+    session.model.train()
+    if progress.step == 0 and session.eval_rows:
+        _evaluate(session, telemetry)
+    telemetry.phase("training")
+    while progress.step < plan.steps:
+        started = time.monotonic()
+        values = _step(session)
+        progress.step += 1
+        values["seconds"] = time.monotonic() - started
+        progress.train_seconds += values["seconds"]
+        progress.tokens += int(values["tokens"])
+        telemetry.step(progress.step, values)
+
+        last = progress.step == plan.steps
+        improved = False
+        if session.eval_rows and (last or progress.step % plan.eval_every == 0):
+            improved = _evaluate(session, telemetry)
+            telemetry.phase("training")
+        ending = requests.poll()
+        if last or improved or ending or requests.save_now or progress.step % plan.save_every == 0:
+            requests.save_now = False
+            clock.update()
+            _save(session, telemetry, checkpoints)
+        if ending and not last:
+            return ending
+        if plan.early_stopping is not None and progress.evals_since_best >= plan.early_stopping:
+            telemetry.notice(f"stopped early: no better eval loss in the last {plan.early_stopping} evals")
+            break
+    _restore_best(session, telemetry, checkpoints)
+    return "completed"
+
+
+def _step(session: Session) -> dict[str, float]:
+    """One optimizer step over an effective batch; its metrics."""
+    plan, step = session.plan, session.progress.step
+    rate = plan.learning_rate * rate_factor(plan.schedule, step, warmup=plan.warmup_steps, steps=plan.steps)
+    set_rate(session.optimizer, rate)
+    chosen = [session.train_rows[i] for i in step_rows(len(session.train_rows), plan.effective_batch, step, plan.seed)]
+    classes = plan.task == "classification"
+    terms = len(chosen) if classes else sum(int(row.trained[1:].sum()) for row in chosen)
+    total, tokens = 0.0, 0
+    for rows in micro_batches(chosen, plan.micro_batch):
+        batch = collate(
+            rows, pad_id=session.encoder.pad_id, device=plan.device, packed=plan.packing, classes=classes
+        )  # fmt: skip
+        loss = loss_sum(batch_logits(session.model, batch), batch) / terms
+        session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+        tokens += batch.tokens
+    session.scaler.unscale_(session.optimizer)
+    norm = _clip(session)
+    _check_finite(session, total, norm)
+    session.scaler.step(session.optimizer)
+    session.scaler.update()
+    session.optimizer.zero_grad(set_to_none=True)
+    return {"loss": total, "learning_rate": rate, "grad_norm": norm, "tokens": tokens}
+
+
+def _clip(session: Session) -> float:
+    tensors = list(session.attached.tensors.values())
+    bound = session.plan.clip_norm if session.plan.clip_norm is not None else math.inf
+    return float(torch.nn.utils.clip_grad_norm_(tensors, bound))
+
+
+def _check_finite(session: Session, loss: float, norm: float) -> None:
+    """Stop with an explanation; fp16 steps whose scaled gradients overflow are the scaler's to skip."""
+    if math.isfinite(loss) and (math.isfinite(norm) or session.scaler.is_enabled()):
+        return
+    step = session.progress.step + 1
+    broken = [name for name, tensor in session.attached.tensors.items() if _not_finite(tensor.grad)]
+    what = "the loss" if not math.isfinite(loss) else f"the gradient of {broken[0] if broken else 'a tensor'}"
+    raise TrainingDivergedError(
+        f"{what} is not a finite number at step {step} (loss {loss:g}, gradient norm {norm:g})",
+        where=f"step {step}",
+        hint="lower the learning rate, clip gradients, or train in bf16 or fp32; earlier checkpoints are whole",
+    )
+
+
+def _not_finite(gradient: Tensor | None) -> bool:
+    return gradient is not None and not bool(torch.isfinite(gradient).all())
+
+
+def _evaluate(session: Session, telemetry: Telemetry) -> bool:
+    """Evaluate and report; whether this is the best eval loss so far."""
+    plan, progress = session.plan, session.progress
+    report = telemetry.phase("evaluating the untuned model" if progress.step == 0 else "evaluating")
+    started = time.monotonic()
+    metrics = evaluate(
+        session.model, session.eval_rows, plan, pad_id=session.encoder.pad_id, choices=session.choices, progress=report
+    )
+    telemetry.emit(ev.Evaluated(time.time(), progress.step, metrics, time.monotonic() - started))
+    if plan.task == "sft":
+        samples = write_samples(session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device)
+        telemetry.emit(ev.Sampled(time.time(), progress.step, samples))
+    if progress.step == 0:
+        return False
+    if progress.best_loss is None or metrics["loss"] < progress.best_loss:
+        progress.best_loss, progress.best_step, progress.evals_since_best = metrics["loss"], progress.step, 0
+        return True
+    progress.evals_since_best += 1
+    return False
+
+
+def _save(session: Session, telemetry: Telemetry, checkpoints: Path) -> None:
+    progress = session.progress
+    path = save_checkpoint(
+        checkpoints,
+        progress.step,
+        tensors=session.attached.tensors,
+        optimizer={"optimizer": session.optimizer.state_dict(), "scaler": session.scaler.state_dict()},
+        state={"progress": asdict(progress)},
+    )
+    removed = prune_checkpoints(checkpoints, keep=session.plan.keep_checkpoints, best=progress.best_step)
+    telemetry.emit(
+        ev.CheckpointSaved(
+            time.time(), progress.step, f"checkpoints/{progress.step}", folder_bytes(path),
+            best=progress.best_step == progress.step, removed=removed,
+        ),
+        durable=True,
+    )  # fmt: skip
+
+
+def _restore_best(session: Session, telemetry: Telemetry, checkpoints: Path) -> None:
+    best = session.progress.best_step
+    if best is None or best == session.progress.step:
+        return
+    put_tensors(session, load_tensors(checkpoints / str(best)), checkpoints / str(best))
+    telemetry.notice(f"the result is the checkpoint of step {best}, which has the lowest eval loss")
+
+
+class _Requests:
+    """Control-file requests and SIGTERM, seen at step boundaries."""
+
+    def __init__(self, control: ControlReader) -> None:
+        self._control = control
+        self._terminated = False
+        self.save_now = False
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def poll(self) -> Ending | None:
+        """How the run shall end now, if somebody asked."""
+        ending: Ending | None = "stopped" if self._terminated else None
+        for request in self._control.poll():
+            match request:
+                case "stop":
+                    ending = "stopped"
+                case "pause":
+                    ending = "paused"
+                case "save_now":
+                    self.save_now = True
+        return ending
+
+    def _terminate(self, number: int, frame: object) -> None:
+        self._terminated = True

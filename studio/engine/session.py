@@ -1,0 +1,140 @@
+"""Everything a run trains with, built from its plan: data, model, trainables, optimizer."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from studio.core.errors import BugError, UserError
+from studio.core.plan import Plan
+from studio.datasets.encode import Encoder
+from studio.datasets.split import split_rows
+from studio.datasets.store import StoredDataset
+from studio.engine.attach import Attached, Placed, attach
+from studio.engine.batches import Row, encode_rows
+from studio.engine.build import load_base
+from studio.engine.checkpoint import latest_checkpoint, load_checkpoint
+from studio.engine.evaluate import answer_choices
+from studio.engine.optimizer import build_optimizer
+from studio.engine.telemetry import Telemetry
+from studio.extensions.loader import load_method
+from studio.extensions.registry import discover
+from studio.models.sites import find_sites
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved in every checkpoint. Seconds and joules are summed over its sessions."""
+
+    step: int = 0
+    best_loss: float | None = None
+    best_step: int | None = None
+    evals_since_best: int = 0
+    train_seconds: float = 0.0
+    seconds: float = 0.0
+    tokens: int = 0
+    joules: float | None = None
+    peak_bytes: int = 0
+
+
+@dataclass
+class Session:
+    """The live objects of one worker process."""
+
+    plan: Plan
+    encoder: Encoder
+    train_rows: list[Row]
+    eval_rows: list[Row]
+    choices: list[int]
+    model: nn.Module
+    attached: Attached
+    optimizer: torch.optim.Optimizer
+    scaler: "torch.amp.GradScaler"
+    progress: Progress = field(default_factory=Progress)
+    resumed: bool = False
+
+
+def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session:
+    """Build the session, continuing from the last checkpoint if there is one.
+
+    Raises:
+        UserError: model or data is gone or changed, or the checkpoint is damaged.
+        MachineError: the model does not fit.
+        PluginError: a method misbehaves.
+    """
+    encoder, train_rows, eval_rows = _load_rows(plan, telemetry)
+    telemetry.phase("loading the model")
+    model = load_base(plan, pad_id=encoder.pad_id)
+    telemetry.phase("placing the method")
+    attached = attach(model, _placements(plan), train_head=plan.train_head, seed=plan.seed)
+    if attached.trainable != plan.trainable:
+        raise BugError(f"the plan counted {plan.trainable:,} trainable parameters, {attached.trainable:,} were made")
+    session = Session(
+        plan=plan,
+        encoder=encoder,
+        train_rows=train_rows,
+        eval_rows=eval_rows,
+        choices=answer_choices(train_rows, eos_id=encoder.eos_id) if plan.task == "sft" else [],
+        model=model,
+        attached=attached,
+        optimizer=build_optimizer(attached, plan),
+        scaler=torch.amp.GradScaler("cuda", enabled=plan.precision == "fp16"),
+    )
+    checkpoint = latest_checkpoint(checkpoints)
+    if checkpoint is not None:
+        telemetry.phase("loading the checkpoint")
+        _restore(session, checkpoint)
+    return session
+
+
+def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, list[Row], list[Row]]:
+    dataset = StoredDataset(Path(plan.data_path))
+    if dataset.facts.fingerprint != plan.data_fingerprint:
+        raise UserError(
+            "the dataset has changed since the run was planned", where=plan.data_source, hint="start a new run with it"
+        )
+    encoder = Encoder(
+        Path(plan.model_path), task=plan.task, format=plan.format, mapping=plan.columns,
+        labels=plan.labels, max_length=plan.max_length,
+    )  # fmt: skip
+    train, held_out = split_rows(len(dataset), plan.eval_rows, plan.split_seed, plan.max_rows)
+    report = telemetry.phase("reading the data")
+    train_rows, useless = encode_rows(dataset, encoder, train, progress=report)
+    eval_rows, useless_eval = encode_rows(dataset, encoder, held_out)
+    if useless + useless_eval:
+        telemetry.notice(f"{useless + useless_eval} rows have no token to train on and are left out", "warning")
+    return encoder, train_rows, eval_rows
+
+
+def _placements(plan: Plan) -> list[Placed]:
+    registry = discover()
+    sites = {site.path: site for site in find_sites(Path(plan.model_path))}
+    placed = []
+    for planned in plan.placements:
+        method = load_method(registry.get(planned.use, "method"))
+        params, problems = method.parse(planned.params, "params")
+        if params is None:
+            raise UserError(f"the plan's parameters no longer fit {planned.use}: {problems[0]}", where="plan.json")
+        placed.append(Placed(method, params, tuple(sites[path] for path in planned.sites)))
+    return placed
+
+
+def _restore(session: Session, checkpoint: Path) -> None:
+    tensors, optimizer, state = load_checkpoint(checkpoint)
+    put_tensors(session, tensors, checkpoint)
+    session.optimizer.load_state_dict(optimizer["optimizer"])
+    session.scaler.load_state_dict(optimizer["scaler"])
+    session.progress = Progress(**state["progress"])
+    session.resumed = True
+
+
+def put_tensors(session: Session, tensors: dict[str, torch.Tensor], origin: Path) -> None:
+    """Copy saved values into the trainable tensors; names and shapes must match exactly."""
+    own = session.attached.tensors
+    if tensors.keys() != own.keys():
+        missing = sorted(own.keys() ^ tensors.keys())[:3]
+        raise UserError(f"the checkpoint holds other tensors ({', '.join(missing)}, …)", where=str(origin))
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)

@@ -1,0 +1,72 @@
+"""What a task computes from a batch: its logits, its loss and what counts as right."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from studio.core.errors import UserError
+from studio.engine.batches import Batch
+
+
+def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits for ``batch.targets``: (N, vocabulary), or (B, classes).
+
+    For language models the output layer sees only the positions that carry loss, whatever the architecture
+    does to its logits afterwards; the cache stays off, since packed rows would leak through it.
+    """
+    inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask}
+    if batch.predicts is None:
+        return model(**inputs).logits  # type: ignore[no-any-return]
+    if batch.positions is not None:
+        inputs["position_ids"] = batch.positions
+    with _only_predicting(model, batch.predicts):
+        return model(**inputs, use_cache=False).logits  # type: ignore[no-any-return]
+
+
+def loss_sum(logits: Tensor, batch: Batch) -> Tensor:
+    """Cross-entropy in fp32, summed over the targets."""
+    return cross_entropy(logits.float(), batch.targets, reduction="sum")
+
+
+@contextmanager
+def _only_predicting(model: nn.Module, predicts: Tensor) -> Iterator[None]:
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    if not isinstance(head, nn.Module):
+        raise UserError("the model has no output layer to train on", where=type(model).__name__)
+
+    def select(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (args[0][predicts], *args[1:])
+
+    handle = head.register_forward_pre_hook(select, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def macro_f1(expected: Tensor, predicted: Tensor, classes: int) -> float:
+    """F1 averaged over the classes that occur in either; 0 for a class never predicted right."""
+    scores = []
+    for label in range(classes):
+        is_class, said_class = expected == label, predicted == label
+        if not (is_class.any() or said_class.any()):
+            continue
+        right = (is_class & said_class).sum().item()
+        scores.append(2 * right / (is_class.sum().item() + said_class.sum().item()))
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def split_rows(flags: Tensor, batch: Batch) -> list[Tensor]:
+    """Per-target flags (N,) split by row."""
+    bounds = [*batch.first_targets.tolist(), flags.numel()]
+    return [flags[start:end] for start, end in pairwise(bounds)]
+
+
+def all_true(flags: Tensor) -> bool:
+    """Whether every flag holds (and there is one)."""
+    return bool(flags.numel() > 0 and torch.all(flags).item())

@@ -1,0 +1,102 @@
+"""What the worker reports while it trains: metrics in small bundles, phases, device readings."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from studio.core import events as ev
+from studio.core.facts import DeviceSample
+from studio.rundir.log import EventLog
+
+FLUSH_S = 0.1
+
+
+class Telemetry:
+    """Collects per-step metrics and writes at most about ten metric events a second."""
+
+    def __init__(self, log: EventLog, device: str) -> None:
+        self._log = log
+        self._device = device
+        self._steps: list[int] = []
+        self._values: dict[str, list[float]] = {}
+        self._flushed = 0.0
+        self._phase_at = 0.0
+        self._peak = 0
+        self._lock = threading.Lock()
+
+    def emit(self, event: ev.Event, *, durable: bool = False) -> None:
+        """Write an event now, after the metrics that came before it."""
+        self.flush()
+        self._log.append(event, durable=durable)
+
+    def state(self, state: str, reason: str = "") -> None:
+        self.emit(ev.StateChanged(time.time(), state, reason), durable=True)
+
+    def notice(self, message: str, level: str = "info") -> None:
+        self.emit(ev.Noticed(time.time(), level, message))
+
+    def phase(self, phase: str) -> Callable[[float], None]:
+        """Say what begins; the returned function reports its progress, a few times a second at most."""
+        self.emit(ev.PhaseChanged(time.time(), phase))
+
+        def report(progress: float) -> None:
+            now = time.monotonic()
+            if now - self._phase_at > 0.25:
+                self._phase_at = now
+                self.emit(ev.PhaseChanged(time.time(), phase, round(progress, 3)))
+
+        return report
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """Add the metrics of one optimizer step."""
+        with self._lock:
+            self._steps.append(step)
+            for name, value in values.items():
+                self._values.setdefault(name, []).append(value)
+        if time.monotonic() - self._flushed >= FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the collected metrics."""
+        with self._lock:
+            if not self._steps:
+                return
+            event = ev.Metrics(time.time(), self._steps, self._values)
+            self._steps, self._values = [], {}
+            self._flushed = time.monotonic()
+        self._log.append(event)
+
+    def device(self, sample: DeviceSample) -> None:
+        """Write a device reading (called from the sampler's thread)."""
+        self._log.append(ev.DeviceRead(sample.time, _slim(sample), allocated_bytes(self._device)))
+
+
+def _slim(sample: DeviceSample) -> dict[str, Any]:
+    return sample.model_dump(exclude={"processes"}, exclude_none=True)
+
+
+def allocated_bytes(device: str) -> int:
+    """Bytes the trainer holds: the allocator's on CUDA, the resident set on a CPU."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.memory_allocated(device))
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def peak_bytes(device: str) -> int:
+    """The highest ``allocated_bytes`` of this process so far."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)

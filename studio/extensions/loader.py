@@ -1,0 +1,94 @@
+"""Importing a plugin's modules under the namespace ``studio_plugins``."""
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from studio.api.methods import MethodMath, MethodParams
+from studio.api.params import Params
+from studio.api.sites import Traits
+from studio.core.errors import PluginError
+from studio.core.problems import Problem, did_you_mean
+from studio.extensions.registry import Plugin
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method plugin whose torch-free side is loaded."""
+
+    plugin: Plugin
+    module: MethodParams
+
+    @property
+    def id(self) -> str:
+        return self.plugin.id
+
+    @property
+    def traits(self) -> Traits:
+        return self.module.traits
+
+    def parse(self, raw: dict[str, Any], where: str) -> tuple[Params | None, list[Problem]]:
+        """The plugin's parameters, or every problem with them; ``where`` is the spec path of ``raw``."""
+        try:
+            return self.module.Params.model_validate(raw), []
+        except ValidationError as error:
+            return None, [self._problem(entry, where) for entry in error.errors()]
+
+    def math(self) -> MethodMath | None:
+        """The torch side, imported now; None if the method only trains base tensors."""
+        name = self.plugin.manifest.entry.method
+        return None if name is None else cast("MethodMath", load_module(self.plugin, name))
+
+    def _problem(self, entry: Any, where: str) -> Problem:
+        place = ".".join([where, *(str(part) for part in entry["loc"])])
+        if entry["type"] == "extra_forbidden":
+            known = list(self.module.Params.model_fields)
+            return Problem(place, f"is not a parameter of {self.id}", did_you_mean(str(entry["loc"][-1]), known))
+        message = str(entry["msg"])
+        return Problem(
+            place,
+            f"{message[0].lower()}{message[1:]}, got {entry['input']!r}",
+            f"see `pet-studio methods show {self.id}`",
+        )
+
+
+@cache
+def load_method(plugin: Plugin) -> Method:
+    """The torch-free side of a method plugin.
+
+    Raises:
+        PluginError: the module does not import or lacks a part.
+    """
+    module = load_module(plugin, plugin.manifest.entry.params)
+    for part in ("Params", "traits", "declare"):
+        if not hasattr(module, part):
+            raise PluginError(plugin.id, f"{module.__name__} lacks {part!r}", where=str(module.__file__))
+    return Method(plugin, cast("MethodParams", module))
+
+
+def load_module(plugin: Plugin, name: str) -> ModuleType:
+    """Import ``name`` of a plugin's folder as ``studio_plugins.<folder>.<name>``."""
+    package = f"studio_plugins.{plugin.folder.name.replace('-', '_')}"
+    _ensure_package("studio_plugins", None)
+    _ensure_package(package, plugin.folder)
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    except Exception as error:
+        raise PluginError(
+            plugin.id, f"does not import: {type(error).__name__}: {error}", where=str(plugin.folder / f"{name}.py")
+        ) from error
+
+
+def _ensure_package(name: str, folder: Path | None) -> None:
+    known = sys.modules.get(name)
+    if known is not None and (folder is None or list(known.__path__) == [str(folder)]):
+        return
+    package = ModuleType(name)
+    package.__path__ = [str(folder)] if folder else []
+    sys.modules[name] = package

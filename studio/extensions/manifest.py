@@ -1,0 +1,67 @@
+"""plugin.toml: what a plugin says of itself, read without importing it."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from studio.api import API_VERSION
+from studio.core.errors import PluginError
+
+PluginKind = Literal[
+    "method", "objective", "data", "schedule", "decoder", "evaluator", "searcher", "analysis", "pass", "recipe"
+]
+KINDS: tuple[PluginKind, ...] = get_args(PluginKind)
+
+
+class Entry(BaseModel):
+    """Module names inside the plugin's folder; ``method`` only where there is torch code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    params: str = "params"
+    method: str | None = None
+
+
+class Manifest(BaseModel):
+    """The content of a ``plugin.toml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9-]{1,40}$")
+    kind: PluginKind
+    title: str = Field(min_length=1, max_length=60)
+    summary: str = Field(min_length=1, max_length=300)
+    paper: str = ""
+    formula: str = ""
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    api: int
+    tags: tuple[str, ...] = ()
+    entry: Entry = Entry()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a plugin folder.
+
+    Raises:
+        PluginError: missing, not TOML, a wrong or unknown field (all named), or another API version.
+    """
+    path = folder / "plugin.toml"
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise PluginError(folder.name, "has no plugin.toml", where=str(folder)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PluginError(folder.name, f"plugin.toml is not TOML: {error}", where=str(path)) from error
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise PluginError(folder.name, f"plugin.toml: {found}", where=str(path)) from error
+    if manifest.api != API_VERSION:
+        raise PluginError(
+            manifest.id, f"is written for plugin API {manifest.api}, this studio has {API_VERSION}", where=str(path),
+            hint="install a version of the plugin, or of the studio, that matches",
+        )  # fmt: skip
+    return manifest

@@ -1,0 +1,1 @@
+"""The window; importing it loads neither torch nor pyqtgraph nor the database."""

@@ -1,0 +1,188 @@
+"""The window's only door to the services; injected into screens, replaced by a fake in tests.
+
+Every method may take long and is called through ``run_task``, except where its docstring says it is quick.
+Services are imported at the first call, so that the window paints before they load.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.core.paths import Home, home
+
+if TYPE_CHECKING:
+    from studio.api import Site
+    from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
+    from studio.core.forecast import Estimate
+    from studio.core.plan import Plan
+    from studio.core.problems import Problem
+    from studio.service.methods import Count, MethodInfo
+    from studio.service.settings import Settings
+
+Progress = Callable[[str, float | None], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is known about a draft: all its problems, and as much of plan and estimate as they allow."""
+
+    problems: "tuple[Problem, ...]"
+    plan: "Plan | None" = None
+    estimate: "Estimate | None" = None
+    device: "DeviceFacts | None" = None
+
+
+class Backend:
+    """Services as plain methods."""
+
+    # --- shell, New run, first run, Settings -----------------------------------------------------------------
+
+    def home(self) -> Home:
+        """Quick."""
+        return home()
+
+    def models(self) -> "list[ModelFacts]":
+        from studio.service import libraries
+
+        return libraries.models().list()
+
+    def datasets(self) -> "list[DataFacts]":
+        from studio.service import libraries
+
+        return libraries.datasets().list()
+
+    def methods(self) -> "list[MethodInfo]":
+        from studio.service.methods import list_methods
+
+        return [method for method in list_methods() if method.kind == "method"]
+
+    def devices(self) -> "list[DeviceFacts]":
+        from studio.service.devices import list_devices
+
+        return list(list_devices())
+
+    def sites(self, model_source: str) -> "tuple[Site, ...]":
+        from studio.models.sites import find_sites
+        from studio.service import libraries
+
+        return find_sites(Path(libraries.models().resolve(model_source).path))
+
+    def data_facts(self, source: str) -> "DataFacts":
+        from studio.service import libraries
+
+        return libraries.datasets().resolve(source)
+
+    def count(
+        self, model_source: str, method: str, params: Mapping[str, Any], where: str | None, budget: int | None = None
+    ) -> "Count":
+        from studio.service.methods import count
+
+        return count(model_source, method, dict(params), where, budget)
+
+    def add_model(self, path: Path, *, progress: Progress, cancelled: Cancelled) -> "ModelFacts":
+        from studio.service import libraries
+
+        return libraries.models().add(path, progress=progress, cancelled=cancelled)
+
+    def add_dataset(self, path: Path, *, progress: Progress, cancelled: Cancelled) -> "DataFacts":
+        from studio.service import libraries
+
+        return libraries.datasets().add(path, progress=progress, cancelled=cancelled)
+
+    def check(self, raw: Mapping[str, Any]) -> Check:
+        """Validate, plan and estimate a draft."""
+        from studio.service.plan_run import estimate_plan, plan_run
+        from studio.service.validate_spec import validate
+
+        validated = validate(raw)
+        problems = tuple(validated.problems)
+        if validated.spec is None or any(problem.severity == "error" for problem in problems):
+            return Check(problems)
+        outcome = plan_run(validated.spec)
+        problems += tuple(problem for problem in outcome.problems if problem not in problems)
+        if outcome.plan is None:
+            return Check(problems)
+        device = next((device for device in self.devices() if device.id == outcome.plan.device), None)
+        return Check(problems, outcome.plan, estimate_plan(outcome.plan), device)
+
+    def start_run(self, raw: Mapping[str, Any]) -> str:
+        """Start what the draft describes; the run's id."""
+        from studio.core.errors import InvalidSpecError
+        from studio.service.start_run import start_run
+        from studio.service.validate_spec import validate
+
+        validated = validate(raw)
+        if validated.spec is None or any(problem.severity == "error" for problem in validated.problems):
+            raise InvalidSpecError(validated.problems)
+        return start_run(validated.spec)
+
+    def quickstart_spec(self) -> dict[str, Any]:
+        from studio.service.quickstart import quickstart_spec
+
+        return dict(quickstart_spec())
+
+    def starter_missing(self) -> bool:
+        """Whether the starter pack is not complete yet."""
+        from studio.service.starter import missing
+
+        return bool(missing(home()))
+
+    def fetch_starter(self, *, progress: Progress, cancelled: Cancelled) -> None:
+        from studio.service.starter import fetch_starter
+
+        fetch_starter(home(), progress=progress, cancelled=cancelled)
+
+    def read_spec(self, path: Path) -> dict[str, Any]:
+        from studio.service.spec_file import read_spec
+
+        return dict(read_spec(path))
+
+    def write_spec(self, raw: Mapping[str, Any], path: Path) -> None:
+        from studio.service.spec_file import write_spec
+
+        write_spec(dict(raw), path)
+
+    def load_draft(self) -> dict[str, Any] | None:
+        """The form as it was left; None when there is none or it cannot be read. Quick."""
+        path = home().root / "draft.json"
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return raw if isinstance(raw, dict) else None
+
+    def save_draft(self, raw: Mapping[str, Any]) -> None:
+        path = home().root / "draft.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".json.new")
+        fresh.write_text(json.dumps(raw, indent=1), encoding="utf-8")
+        os.replace(fresh, path)
+
+    def load_settings(self) -> "Settings":
+        """Quick."""
+        from studio.service.settings import load
+
+        return load()
+
+    def save_settings(self, settings: "Settings") -> None:
+        from studio.service.settings import save
+
+        save(settings)
+
+    def active_runs(self) -> list[str]:
+        """Ids of runs that train now."""
+        from studio.service import runs
+
+        return [run.id for run in runs.list_runs(states=("starting", "running", "stopping"))]
+
+    def stop_run(self, run_id: str) -> None:
+        """Save and stop."""
+        from studio.service.control_run import stop
+
+        stop(run_id)
+
+    # --- Run, Runs, Models, Data, Methods, Devices (appended by their owner) ----------------------------------

@@ -1,0 +1,1 @@
+"""Item models: tables that views show, fed by results of background tasks."""

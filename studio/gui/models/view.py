@@ -1,0 +1,45 @@
+"""The one way tables look: whole rows, no grid, numbers right, the keyboard goes everywhere."""
+
+from PySide6.QtCore import QAbstractItemModel, Qt
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+from studio.gui.models.records import TEXT_ALIGNMENT
+
+
+def table_view(name: str, model: QAbstractItemModel, *, sortable: bool = False, multiple: bool = False) -> QTableView:
+    """A read-only table; ``name`` is what a screen reader calls it."""
+    view = QTableView()
+    view.setAccessibleName(name)
+    view.setModel(model)
+    view.setShowGrid(False)
+    view.setWordWrap(False)
+    view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    mode = QAbstractItemView.SelectionMode
+    view.setSelectionMode(mode.ExtendedSelection if multiple else mode.SingleSelection)
+    view.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    view.setTabKeyNavigation(False)
+    view.verticalHeader().hide()
+    header = view.horizontalHeader()
+    header.setHighlightSections(False)
+    header.setStretchLastSection(True)
+    header.setDefaultAlignment(TEXT_ALIGNMENT)
+    header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+    if sortable:
+        view.setSortingEnabled(True)
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+    fit_rows(view)
+    return view
+
+
+def fit_rows(view: QTableView) -> None:
+    """Row height from the font, so that a larger text size is not clipped."""
+    view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 14)
+
+
+def set_widths(view: QTableView, *characters: int) -> None:
+    """Column widths in characters of the view's font; the last column takes the rest."""
+    advance = view.fontMetrics().averageCharWidth()
+    for column, count in enumerate(characters):
+        view.setColumnWidth(column, count * advance + 16)

@@ -1,0 +1,1 @@
+"""The Run screen: one run while it trains, and afterwards."""

@@ -1,0 +1,147 @@
+"""The Run screen: opens a run, follows it, and sends it the user's wishes."""
+
+from typing import Any
+
+from PySide6.QtWidgets import QStackedWidget, QWidget
+
+from studio.core.errors import StudioError
+from studio.gui.backend import Backend
+from studio.gui.screens.base import Screen
+from studio.gui.screens.live.details import RunDetails, load_details
+from studio.gui.screens.live.run_view import RunView
+from studio.gui.screens.live.words import controls
+from studio.gui.tasks import run_task
+from studio.gui.theme import GRID
+from studio.gui.widgets.buttons import button
+from studio.gui.widgets.layout import boxed, column, row
+from studio.gui.widgets.notices import EmptyState, ErrorCard
+from studio.gui.widgets.questions import ask
+
+
+class RunScreen(Screen):
+    """``enter(run id)`` opens that run; without one, the run shown before or else the newest."""
+
+    id = "run"
+
+    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
+        super().__init__(backend, parent)
+        self.run_id = ""
+        self.view = RunView()
+        self.view.state_changed.connect(self._offer)
+        self.view.failed.connect(self.view.show_error)
+        self.empty = EmptyState(
+            "run",
+            "No run yet",
+            "Set up a run and start it; it is shown here while it trains.",
+            "New run",
+            lambda: self.navigate.emit("new_run", None),
+        )
+        self.problem = ErrorCard()
+        self._build()
+
+    def enter(self, argument: Any = None) -> None:
+        if isinstance(argument, str) and argument != self.run_id:
+            self.open_run(argument)
+        elif self.run_id:
+            self.view.follower.start()
+        else:
+            run_task(self, self.backend.newest_run, done=self._open_newest)
+
+    def leave(self) -> None:
+        self.view.follower.stop()
+
+    def open_run(self, run_id: str) -> None:
+        """Show this run."""
+        self.run_id = run_id
+        folder = self.backend.run_folder(run_id)
+        run_task(self, load_details, folder, done=self._show, failed=self._show_problem)
+
+    def _build(self) -> None:
+        self.pause = button(
+            "&Pause", lambda: self._send("pause"), icon="pause", help="Save, free the memory, keep the place"
+        )
+        self.save = button(
+            "Save &now", lambda: self._send("save"), icon="save", help="Write a checkpoint at the next step"
+        )
+        self.stop = button("&Stop", self._ask_stop, icon="stop", help="Save and end the run")
+        self.resume = button(
+            "&Resume", self._resume, icon="resume", role="primary", help="Continue from the last checkpoint"
+        )
+        self.repeat = button("Repeat…", self._repeat, icon="refresh", help="A new run with the same settings")
+        self.controls = boxed(row(self.repeat, None, self.save, self.pause, self.stop, self.resume))
+        self.controls.layout().setContentsMargins(0, 0, 0, 0)
+        run = boxed(column(self.view, self.controls))
+        run.layout().setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, 2 * GRID)
+        failed = boxed(column(self.problem, None, margin=2 * GRID))
+        self.pages = QStackedWidget()
+        for page in (self.empty, run, failed):
+            self.pages.addWidget(page)
+        layout = column(self.pages)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(layout)
+        self._offer("draft")
+
+    def _open_newest(self, run_id: str | None) -> None:
+        if run_id is None:
+            self.pages.setCurrentIndex(0)
+        elif not self.run_id:
+            self.open_run(run_id)
+
+    def _show(self, details: RunDetails) -> None:
+        if details.folder.id != self.run_id:  # another run was asked for meanwhile
+            return
+        self.pages.setCurrentIndex(1)
+        self._offer("draft")
+        self.view.open(details)
+        if details.problem:
+            self.noted.emit(details.problem)
+
+    def _show_problem(self, error: StudioError) -> None:
+        self.run_id = ""
+        self.problem.show_error(error)
+        self.pages.setCurrentIndex(2)
+
+    def _offer(self, state: str) -> None:
+        """Show the buttons that make sense now."""
+        can = controls(state)
+        self.pause.setVisible(can.pause)
+        self.save.setVisible(can.save)
+        self.stop.setVisible(can.stop)
+        self.resume.setVisible(can.resume)
+
+    def _send(self, wish: str) -> None:
+        send = {"pause": self.backend.pause_run, "save": self.backend.save_run, "stop": self.backend.stop_run}[wish]
+        noted = {
+            "pause": "The run pauses after this step",
+            "save": "A checkpoint is written after this step",
+            "stop": "The run saves and stops after this step",
+        }[wish]
+        run_task(self, send, self.run_id, done=lambda _: self.noted.emit(noted), failed=self.view.show_error)
+
+    def _ask_stop(self) -> None:
+        ask(
+            self,
+            "Stop this run?",
+            "Stop this run?",
+            [("Save and stop", lambda: self._send("stop"))],
+            cancel="Keep running",
+            informative="It writes a checkpoint first, so that it can be resumed later.",
+        )
+
+    def _resume(self) -> None:
+        self.resume.setEnabled(False)
+        run_task(self, self.backend.resume_run, self.run_id, done=self._resumed, failed=self._not_resumed)
+
+    def _resumed(self, _: object) -> None:
+        self.resume.setEnabled(True)
+        self.view.error.hide()
+        self.view.follower.start()
+
+    def _not_resumed(self, error: StudioError) -> None:
+        self.resume.setEnabled(True)
+        self.view.show_error(error)
+
+    def _repeat(self) -> None:
+        run_task(
+            self, self.backend.run_spec, self.run_id, done=lambda spec: self.navigate.emit("new_run", {"spec": spec})
+        )

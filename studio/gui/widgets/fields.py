@@ -1,0 +1,117 @@
+"""A labelled field with room for its error beneath, and a grid that fits as many abreast as the width allows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PySide6.QtCore import QSize, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
+
+from studio.core.problems import Problem
+from studio.gui.theme import GRID
+from studio.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor
+from studio.gui.widgets.layout import column, row
+from studio.gui.widgets.notices import IconLabel
+from studio.gui.widgets.text import Label, plain
+
+
+class FieldRow(QWidget):
+    """Signals: ``edited(path, value)``. ``path`` is the dotted place in the spec, as problems name it."""
+
+    edited = Signal(str, object)
+
+    def __init__(
+        self, path: str, label: str, editor: Editor, *, help: str = "", unit: str = "", parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.path = path
+        self.editor = editor
+        self.words = f"{label} ({unit})" if unit else label
+        self._help = help
+        self.label = Label(self.words, role="muted")
+        self.label.setBuddy(editor)
+        self.note = Label("", role="error", wrap=True)
+        self._sign = IconLabel("error", "doesnotfit", 16)
+        editor.setAccessibleName(self.words)
+        for widget in (self.label, editor):
+            widget.setToolTip(plain(help))
+        editor.setAccessibleDescription(help)
+        if isinstance(editor, CheckEditor):
+            editor.setText(self.words)
+            self.label.hide()
+        note = row(column(self._sign, None), self.note, spacing=4)
+        note.setStretch(1, 1)
+        self.setLayout(column(self.label, editor, note, None, spacing=4))
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        editor.edited.connect(lambda value: self.edited.emit(self.path, value))
+        self.set_problem(None)
+
+    def value(self) -> Any:
+        return self.editor.value()
+
+    def set_value(self, value: Any) -> None:
+        self.editor.set_value(value)
+
+    def set_resolved(self, value: Any) -> None:
+        """Show what ``auto`` came to."""
+        if isinstance(self.editor, NumberEditor | ChoiceEditor):
+            self.editor.set_resolved(value)
+
+    def set_problem(self, problem: Problem | None) -> None:
+        """Show a problem under the field, or take it away."""
+        text = "" if problem is None else in_words(problem)
+        self.note.setText(text)
+        self.note.setVisible(bool(text))
+        self._sign.setVisible(bool(text))
+        wrong = problem is not None and problem.severity == "error"
+        if bool(self.editor.property("problem")) != wrong:
+            self.editor.setProperty("problem", wrong)
+            self.editor.style().unpolish(self.editor)
+            self.editor.style().polish(self.editor)
+        self.editor.setAccessibleDescription(f"Problem: {text}" if text else self._help)
+
+
+class FieldGrid(QWidget):
+    """Fields in as many equal columns as fit; hidden fields leave no gap."""
+
+    def __init__(self, fields: Sequence[FieldRow] = (), *, columns: int = 3, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._fields = list(fields)
+        self._most = columns
+        self._columns = 0
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(2 * GRID)
+        self._grid.setVerticalSpacing(GRID)
+        self.rearrange()
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self._field_width(), super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._fitting() != self._columns:
+            self.rearrange()
+
+    def rearrange(self) -> None:
+        """Lay the fields out anew, after some were hidden or shown."""
+        self._columns = self._fitting()
+        for field in self._fields:
+            self._grid.removeWidget(field)
+        shown = [field for field in self._fields if not field.isHidden()]
+        for index, field in enumerate(shown):
+            self._grid.addWidget(field, index // self._columns, index % self._columns)
+        for index in range(self._most):
+            self._grid.setColumnStretch(index, 1 if index < self._columns else 0)
+
+    def _fitting(self) -> int:
+        return min(self._most, max(1, (self.width() + 2 * GRID) // (self._field_width() + 2 * GRID)))
+
+    def _field_width(self) -> int:
+        return self.fontMetrics().averageCharWidth() * 22
+
+
+def in_words(problem: Problem) -> str:
+    """A problem as a sentence without its place, which the field shows."""
+    text = problem.message[:1].upper() + problem.message[1:]
+    return f"{text}: {problem.hint}" if problem.hint else text

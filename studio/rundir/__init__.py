@@ -1,0 +1,1 @@
+"""One run on disk: its folder, log, lock, control file and worker process."""

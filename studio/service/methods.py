@@ -1,0 +1,135 @@
+"""The PET methods there are, and exact counts of what they would train."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import InvalidSpecError, StudioError, UserError
+from studio.core.problems import Problem
+from studio.extensions.declaring import count_tensors, declare_at, fit_params
+from studio.extensions.loader import Method, load_method
+from studio.extensions.registry import discover
+from studio.models.sites import find_sites
+from studio.models.where import select
+from studio.service.libraries import models
+
+TENSOR_HEADER_BYTES = 120  # of a safetensors header entry, for file sizes before anything is written
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """A method as lists and forms show it."""
+
+    id: str
+    kind: str
+    title: str
+    summary: str
+    paper: str
+    formula: str
+    version: str
+    params_schema: dict[str, Any]
+    traits: dict[str, Any]
+    tags: tuple[str, ...]
+    readme: str
+
+
+@dataclass(frozen=True)
+class Count:
+    """Exact numbers for one method on one model; bytes are of the fp32 adapter file."""
+
+    trainable: int
+    total: int
+    fraction: float
+    tensors: int
+    file_bytes: int
+    params: dict[str, Any]
+    where: str
+    sites: int
+
+
+def list_methods() -> list[MethodInfo]:
+    """Every usable method, sorted by title; plugins that do not load are in ``method_errors``."""
+    return [info for info, _ in _load_all() if info is not None]
+
+
+def method_errors() -> list[StudioError]:
+    """What is wrong with the method plugins that cannot be used, each naming its plugin."""
+    return [*discover().errors, *(error for _, error in _load_all() if error is not None)]
+
+
+def get_method(method_id: str) -> MethodInfo:
+    """One method; UserError with the closest ids if there is none."""
+    return _info(load_method(discover().get(method_id, "method")))
+
+
+def count(
+    model: str,
+    method_id: str,
+    params: dict[str, Any] | None = None,
+    where: str | None = None,
+    budget: int | None = None,
+) -> Count:
+    """What ``method_id`` would train on ``model`` (a source such as ``library:NAME``), without its weights.
+
+    Raises:
+        InvalidSpecError: wrong parameters, or a budget that cannot be met.
+        UserError: unknown model or method, or a ``where`` that selects nothing.
+    """
+    facts = models().resolve(model)
+    method = load_method(discover().get(method_id, "method"))
+    parsed, problems = method.parse(params or {}, "params")
+    if parsed is None:
+        raise InvalidSpecError(problems)
+    expression = where or method.traits.where
+    sites = [site for site in select(find_sites(Path(facts.path)), expression) if site.kind in method.traits.kinds]
+    try:
+        fitted = parsed if budget is None else fit_params(method, parsed, sites, budget)
+    except ValueError as error:
+        raise InvalidSpecError(
+            [Problem("budget", f"cannot be met: {error}", "raise it or choose fewer sites")]
+        ) from error
+    declared = declare_at(method, fitted, sites)
+    tensors = count_tensors([declared])
+    if not tensors:
+        raise UserError(f"{method.id} trains nothing where {expression!r}", where=facts.name)
+    added = sum(decl.count for _, decls in declared for decl in decls if decl.base is None)
+    trainable = sum(tensors.values())
+    total = facts.params + added
+    return Count(
+        trainable=trainable,
+        total=total,
+        fraction=trainable / total,
+        tensors=len(tensors),
+        file_bytes=4 * trainable + TENSOR_HEADER_BYTES * len(tensors),
+        params=fitted.model_dump(mode="json"),
+        where=expression,
+        sites=len(declared),
+    )
+
+
+def _load_all() -> list[tuple[MethodInfo | None, StudioError | None]]:
+    found: list[tuple[MethodInfo | None, StudioError | None]] = []
+    for plugin in discover().of_kind("method"):
+        try:
+            found.append((_info(load_method(plugin)), None))
+        except StudioError as error:
+            found.append((None, error))
+    return found
+
+
+def _info(method: Method) -> MethodInfo:
+    manifest = method.plugin.manifest
+    readme = method.plugin.folder / "README.md"
+    return MethodInfo(
+        id=manifest.id,
+        kind=manifest.kind,
+        title=manifest.title,
+        summary=manifest.summary,
+        paper=manifest.paper,
+        formula=manifest.formula,
+        version=manifest.version,
+        params_schema=method.module.Params.model_json_schema(),
+        traits=asdict(method.traits),
+        tags=manifest.tags,
+        readme=readme.read_text(encoding="utf-8") if readme.is_file() else "",
+    )

@@ -1,0 +1,207 @@
+"""Everything a spec names, looked up and checked; every problem found along the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.api import Params, Site
+from studio.core.errors import StudioError, UserError
+from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
+from studio.core.problems import Problem, did_you_mean
+from studio.core.spec import DataRef, MethodSpec, ModelRef, Placement, RunSpec, TrainSpec, parse_spec
+from studio.datasets.mapping import check_mapping
+from studio.datasets.store import StoredDataset, class_labels
+from studio.extensions.declaring import Declared, count_tensors, declare_at, fit_params
+from studio.extensions.loader import Method, load_method
+from studio.extensions.registry import discover
+from studio.models.sites import find_sites
+from studio.models.where import select
+from studio.service.devices import choose_device, list_devices
+from studio.service.libraries import datasets, models
+
+TASK_FORMATS = {
+    "sft": ("prompt-completion", "alpaca", "sharegpt", "messages", "text"),
+    "classification": ("classification",),
+}
+
+
+@dataclass(frozen=True)
+class ResolvedPlacement:
+    """One placement with its plugin, parameters, sites and declarations."""
+
+    method: Method
+    where: str
+    params: Params
+    sites: tuple[Site, ...]
+    declared: Declared
+
+
+@dataclass
+class Resolved:
+    """What a spec refers to, as far as it could be found."""
+
+    spec: RunSpec | None
+    problems: list[Problem] = field(default_factory=list)
+    model: ModelFacts | None = None
+    data: DataFacts | None = None
+    format: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    placements: list[ResolvedPlacement] = field(default_factory=list)
+    device: DeviceFacts | None = None
+    device_reason: str = ""
+
+    def problem(self, where: str, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(where, message, hint))
+
+
+def resolve(raw: RunSpec | Mapping[str, Any], devices: list[DeviceFacts] | None = None) -> Resolved:
+    """Look up all that a spec names. Never raises for what the user wrote: see ``problems``."""
+    parsed = parse_spec(raw.model_dump(mode="json") if isinstance(raw, RunSpec) else raw)
+    found = Resolved(parsed.spec, list(parsed.problems))
+    task = str(parsed.usable.get("task", "sft"))
+    if model := parsed.part("model", ModelRef):
+        _resolve_model(found, model)
+    if data := parsed.part("data", DataRef):
+        _resolve_data(found, data, task)
+    if method := parsed.part("method", MethodSpec):
+        _resolve_method(found, method)
+    if train := parsed.part("train", TrainSpec):
+        _resolve_device(found, train, devices if devices is not None else list_devices())
+        _check_train(found, train)
+    _check_task(found, task)
+    return found
+
+
+def _resolve_model(found: Resolved, ref: ModelRef) -> None:
+    try:
+        found.model = models().resolve(ref.source)
+    except StudioError as error:
+        found.problem("model.source", error.message, error.hint)
+
+
+def _resolve_data(found: Resolved, ref: DataRef, task: str) -> None:
+    try:
+        facts = datasets().resolve(ref.source)
+    except StudioError as error:
+        place = f" ({error.where})" if error.where else ""
+        found.problem("data.source", error.message + place, error.hint)
+        return
+    found.data = facts
+    found.format = facts.format if ref.format == "auto" else ref.format
+    found.columns = dict(ref.columns) if ref.columns is not None else dict(facts.mapping)
+    if ref.columns is None and found.format != facts.format:
+        found.problem("data.columns", f"are needed for format {found.format}", f"the data looks like {facts.format}")
+        return
+    fitting = TASK_FORMATS.get(task, ())
+    if fitting and found.format not in fitting:
+        found.problem("data.format", f"is {found.format}; task {task} trains on {', '.join(fitting)}",
+                      "set task or data.format, and map the columns")  # fmt: skip
+        return
+    mapping_problems = check_mapping(facts, found.format, found.columns)
+    found.problems += mapping_problems
+    if found.format == "classification" and not mapping_problems:
+        known = facts.labels if found.columns.get("label") == facts.mapping.get("label") else ()
+        found.labels = known or class_labels(StoredDataset(Path(facts.path)), found.columns["label"])
+        if len(found.labels) < 2:
+            found.problem("data.columns.label", f"has {len(found.labels)} class", "choose a column with at least two")
+    usable = min(facts.rows, ref.max_rows or facts.rows)
+    if ref.split.eval >= usable:
+        found.problem("data.split.eval", f"holds out {ref.split.eval} of {usable} rows", "leave some rows to train on")
+
+
+def _resolve_method(found: Resolved, spec: MethodSpec) -> None:
+    registry = discover()
+    sites = _sites(found)
+    budget = None if spec.budget is None else spec.budget // len(spec.placements)
+    for index, placement in enumerate(spec.placements):
+        place = f"method.placements.{index}"
+        try:
+            method = load_method(registry.get(placement.use, "method"))
+        except StudioError as error:
+            found.problem(f"{place}.use", error.message, error.hint)
+            continue
+        params, problems = method.parse(placement.params, f"{place}.params")
+        found.problems += problems
+        if sites is not None:
+            _place(found, place, (placement, method, params), sites, budget)
+
+
+def _sites(found: Resolved) -> tuple[Site, ...] | None:
+    if found.model is None:
+        return None
+    try:
+        return find_sites(Path(found.model.path))
+    except StudioError as error:
+        found.problem("model.source", error.message, error.hint)
+        return None
+
+
+def _place(
+    found: Resolved,
+    place: str,
+    item: tuple[Placement, Method, Params | None],
+    sites: tuple[Site, ...],
+    budget: int | None,
+) -> None:
+    placement, method, params = item
+    where = placement.where or method.traits.where
+    try:
+        chosen = tuple(site for site in select(sites, where) if site.kind in method.traits.kinds)
+    except UserError as error:
+        found.problem(f"{place}.where", error.message, error.hint)
+        return
+    if params is None:
+        return
+    try:
+        if budget is not None:
+            params = fit_params(method, params, chosen, budget)
+        declared = declare_at(method, params, chosen)
+    except ValueError as error:
+        found.problem("method.budget", f"cannot be met: {error}", "raise the budget or choose fewer positions")
+        return
+    except StudioError as error:
+        found.problem(place, error.message, error.hint)
+        return
+    if not declared:
+        roles = sorted({site.role for site in sites if site.kind in method.traits.kinds})
+        found.problem(f"{place}.where", f"selects nothing that {method.id} can train in this model",
+                      f"roles it can sit on here: {', '.join(roles)}")  # fmt: skip
+        return
+    found.placements.append(ResolvedPlacement(method, where, params, chosen, declared))
+
+
+def _resolve_device(found: Resolved, train: TrainSpec, devices: list[DeviceFacts]) -> None:
+    found.device, found.device_reason = choose_device(train.device, devices)
+    if found.device is None:
+        found.problem(
+            "train.device", f"there is no device {train.device!r}", did_you_mean(train.device, [d.id for d in devices])
+        )
+    elif train.precision == "fp16" and found.device.kind == "cpu":
+        found.problem("train.precision", "fp16 needs an NVIDIA GPU", "use bf16, fp32 or auto on a CPU")
+    elif train.precision == "bf16" and found.device.kind == "cuda" and not found.device.bf16:
+        found.problem("train.precision", f"{found.device.name} has no bf16", "use fp16 or auto")
+
+
+def _check_train(found: Resolved, train: TrainSpec) -> None:
+    if train.micro_batch != "auto" and train.effective_batch % train.micro_batch:
+        found.problem(
+            "train.micro_batch", f"does not divide effective_batch {train.effective_batch}", "choose a divisor, or auto"
+        )
+    if train.early_stopping is not None and found.spec and found.spec.data.split.eval == 0:
+        found.problem("train.early_stopping", "needs held-out rows", "set data.split.eval above 0")
+
+
+def _check_task(found: Resolved, task: str) -> None:
+    if found.model is None:
+        return
+    if task == "sft" and found.model.kind != "decoder":
+        found.problem("task", f"sft needs a decoder; {found.model.name} is an {found.model.kind}", "use classification")
+    if task == "classification" and found.spec and found.spec.train.packing is True:
+        found.problem("train.packing", "classification rows cannot be packed", "use false or auto")
+
+
+def count_resolved(found: Resolved) -> int:
+    """Trainable scalars of all placements, shared tensors once."""
+    return sum(count_tensors([placement.declared for placement in found.placements]).values())

@@ -1,0 +1,86 @@
+"""Starting a run: plan it, write its folder, launch its worker."""
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from studio.core.errors import InvalidSpecError, UserError
+from studio.core.paths import home
+from studio.core.spec import RunSpec
+from studio.core.state import RESUMABLE
+from studio.rundir.launch import launch
+from studio.rundir.layout import RunFolder, create_run_folder
+from studio.rundir.lock import is_alive
+from studio.service.plan_run import plan_run
+
+
+def start_run(raw: RunSpec | Mapping[str, Any], *, parent: str | None = None) -> str:
+    """Plan the spec, create the run and start its worker, which outlives this process; the run's id.
+
+    Raises:
+        InvalidSpecError: with every problem of the spec.
+        MachineError: the folder cannot be written or the interpreter does not start.
+    """
+    folder = create_run(raw, parent=parent)
+    _launch(folder)
+    return folder.id
+
+
+def create_run(raw: RunSpec | Mapping[str, Any], *, parent: str | None = None) -> RunFolder:
+    """The run folder of a planned spec, its worker not started yet."""
+    planned = plan_run(raw)
+    if planned.plan is None or planned.estimate is None:
+        raise InvalidSpecError([problem for problem in planned.problems if problem.severity == "error"])
+    spec = (
+        raw.model_dump(mode="json") if isinstance(raw, RunSpec) else RunSpec.model_validate(raw).model_dump(mode="json")
+    )
+    run_id = new_run_id(spec["name"])
+    return create_run_folder(
+        home().runs,
+        run_id,
+        {
+            "spec.json": spec,
+            "plan.json": planned.plan.model_dump(mode="json"),
+            "estimate.json": planned.estimate.model_dump(mode="json"),
+            "labels.json": {"created": time.time(), "parent": parent},
+        },
+    )
+
+
+def resume_run(run_id: str) -> None:
+    """Continue a paused, stopped, failed or crashed run from its last checkpoint.
+
+    Raises:
+        UserError: the run is at work or already completed.
+    """
+    from studio.service import runs
+
+    folder = run_folder(run_id)
+    state = runs.show_run(run_id)["state"]
+    if is_alive(folder.path) or state not in RESUMABLE:
+        raise UserError(f"the run is {state}", where=run_id, hint=f"only {', '.join(sorted(RESUMABLE))} runs resume")
+    _launch(folder)
+
+
+def run_folder(run_id: str) -> RunFolder:
+    """The folder of an existing run."""
+    folder = RunFolder(home().runs / run_id)
+    if not folder.plan.is_file():
+        raise UserError(f"there is no run {run_id!r}", hint="`pet-studio runs list` names them")
+    return folder
+
+
+def new_run_id(name: str) -> str:
+    """Sortable by time, readable, unique: ``20261124-063100-boolq-lora-4f2a``; safe as a folder name."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].rstrip("-") or "run"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+
+
+def _launch(folder: RunFolder) -> None:
+    launch(
+        folder,
+        environment={"PET_STUDIO_HOME": str(home().root), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )

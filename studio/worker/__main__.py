@@ -1,0 +1,85 @@
+"""``python -m studio.worker RUN_DIR``: train one run; the boundary that turns every failure into an event."""
+
+import os
+import platform
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from studio import __version__
+from studio.core import events as ev
+from studio.core.errors import StudioError
+from studio.rundir.layout import RunFolder, read_json, write_json
+from studio.rundir.lock import RunLock
+from studio.rundir.log import EventLog
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0 if the run ended as asked, 1 if it failed."""
+    folder = RunFolder(Path(argv[0]).absolute())
+    with RunLock(folder.lock):
+        log = EventLog(folder.events)
+        log.append(ev.StateChanged(time.time(), "starting"), durable=True)
+        try:
+            _train(folder, log)
+        except Exception as error:  # noqa: BLE001 - the process boundary: every failure becomes an event
+            failed = failure(error)
+            log.append(failed, durable=True)
+            log.append(ev.StateChanged(time.time(), "failed", failed.message), durable=True)
+            traceback.print_exc()
+            return 1
+        finally:
+            log.close()
+    return 0
+
+
+def _train(folder: RunFolder, log: EventLog) -> None:
+    log.append(ev.PhaseChanged(time.time(), "starting PyTorch"))
+    import torch
+
+    from studio.devices import EnergyMeter, Sampler
+    from studio.engine.run import run
+    from studio.engine.telemetry import Telemetry
+
+    device = read_json(folder.plan)["device"]
+    write_json(folder.worker, {**read_json(folder.worker), **_versions(torch.__version__)})
+    telemetry = Telemetry(log, device)
+    meter = EnergyMeter(device)
+    sampler = Sampler(device, os.getpid(), 1.0, telemetry.device)
+    sampler.start()
+    try:
+        state = run(folder, telemetry, meter.joules)
+    finally:
+        sampler.stop()
+        telemetry.flush()
+    telemetry.state(state)
+
+
+def failure(error: Exception) -> ev.Failed:
+    """The event that explains an exception; only the studio's own faults carry a traceback."""
+    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+        return ev.Failed(
+            time.time(), "OutOfMemory", str(error).splitlines()[0] if str(error) else "out of memory",
+            hint="lower micro_batch or max_length, turn on checkpointing, or choose fewer positions; then start anew",
+        )  # fmt: skip
+    if isinstance(error, StudioError):
+        return ev.Failed(time.time(), type(error).__name__, error.message, error.hint, error.where)
+    return ev.Failed(
+        time.time(), type(error).__name__, str(error) or type(error).__name__,
+        hint="this is a fault of the studio or of a plugin; the traceback is in the log",
+        traceback="".join(traceback.format_exception(error)),
+    )  # fmt: skip
+
+
+def _versions(torch_version: str) -> dict[str, str]:
+    import transformers
+
+    return {
+        "studio": __version__, "python": platform.python_version(), "torch": torch_version,
+        "transformers": transformers.__version__,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
