@@ -37,6 +37,8 @@ def opened(path: Path) -> Iterator[None]:
             f"the catalog cannot be used: {error}", where=str(path), hint="check free disk space, then try again"
         ) from error
     except DatabaseError as error:
+        if type(error) is not DatabaseError:
+            raise  # a broken constraint or statement is our fault, not the file's
         raise UserError(
             f"the catalog is damaged: {error}",
             where=str(path),
@@ -54,12 +56,15 @@ def find_damage() -> list[str]:
     return [line for line in findings if line != "ok"] + [f"orphaned row in {row[0]}" for row in orphans]
 
 
-def remove_files(path: Path) -> None:
-    """Delete the catalog with its journal files; the next opening makes a new one."""
+def set_aside(path: Path) -> None:
+    """Rename the catalog to ``….before-rebuild`` with its journal files; the next opening makes a new one."""
     with _opening:
         _migrated.discard(path)
         for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+            kept = path.with_name(f"{path.name}.before-rebuild{suffix}")
+            kept.unlink(missing_ok=True)
+            if path.with_name(path.name + suffix).exists():
+                path.with_name(path.name + suffix).rename(kept)
 
 
 def _connect(path: Path) -> None:

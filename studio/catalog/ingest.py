@@ -19,16 +19,16 @@ DIED = "the worker ended without a word"
 class LogPosition:
     """How far a run's log has been read, and how long it was when last looked at, in bytes."""
 
-    key: int
     state: str
     offset: int
     log_bytes: int
 
 
-def positions() -> dict[str, LogPosition]:
-    """The log position of every run, by run id."""
-    rows = tuples(Run.select(Run.id, Run.key, Run.state, Run.log_offset, Run.log_bytes))
-    return {run_id: LogPosition(*rest) for run_id, *rest in rows}
+def positions(run_id: str | None = None) -> dict[str, LogPosition]:
+    """The log position of every run, or of one, by run id."""
+    query = Run.select(Run.id, Run.state, Run.log_offset, Run.log_bytes)
+    rows = tuples(query if run_id is None else query.where(Run.id == run_id))
+    return {found: LogPosition(*rest) for found, *rest in rows}
 
 
 def ingest(run_id: str, events: Iterable[Event], *, start: int, end: int, log_bytes: int, died: bool) -> bool:

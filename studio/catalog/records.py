@@ -60,7 +60,7 @@ def _columns(record: RunRecord) -> dict[str, Any]:
         "trainable": plan.get("trainable"),
         "steps": plan.get("steps"),
         "created": record.created,
-        "parent": record.parent,
+        "parent": record.labels.parent,
         **_label_columns(record.labels, str(spec.get("name") or record.id)),
     }
 

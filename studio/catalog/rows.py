@@ -8,10 +8,15 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Labels(BaseModel):
-    """What a person says about a run; kept in the run folder, so that a rebuild loses nothing."""
+    """A run's labels.json: when and from which run it was made, and what a person says about it.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    Kept in the run folder, so that a rebuild loses nothing; entries of a newer studio are kept too.
+    """
 
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    created: float | None = None
+    parent: str | None = None
     name: str | None = None
     notes: str = ""
     tags: tuple[str, ...] = ()
@@ -28,7 +33,6 @@ class RunRecord:
     spec: Mapping[str, Any]
     plan: Mapping[str, Any] | None = None
     estimate: Mapping[str, Any] | None = None
-    parent: str | None = None
     labels: Labels = field(default_factory=Labels)
 
 

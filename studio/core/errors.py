@@ -64,7 +64,7 @@ class BugError(StudioError):
     """The studio's own fault; opens the report dialog."""
 
 
-class Cancelled(StudioError):
+class Cancelled(StudioError):  # noqa: N818 - it is an answer, not an error
     """The user cancelled; whatever was half done has been taken back."""
 
     exit_code = 1

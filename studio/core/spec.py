@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -179,13 +179,25 @@ def parse_spec(raw: object) -> ParsedSpec:
         try:
             return ParsedSpec(RunSpec.model_validate(remaining), tuple(problems), remaining)
         except ValidationError as error:
-            found = [_problem(entry) for entry in error.errors()]
-            fresh = [problem for problem in found if problem not in problems]
-            problems += fresh
+            known = {problem.where for problem in problems}
+            problems += [problem for problem in _merged(error) if problem.where not in known]
             removed = [_remove(remaining, entry["loc"]) for entry in error.errors()]
             if not any(removed):
                 break
     return ParsedSpec(None, tuple(problems), remaining)
+
+
+def _merged(error: ValidationError) -> list[Problem]:
+    """One problem for each place: pydantic reports every branch of a union on its own."""
+    by_place: dict[str, Problem] = {}
+    for problem in map(_problem, error.errors()):
+        first = by_place.get(problem.where)
+        by_place[problem.where] = (
+            problem
+            if first is None
+            else replace(first, message=f"{first.message.split(', got')[0]}; or {problem.message}")
+        )
+    return list(by_place.values())
 
 
 def _problem(entry: Any) -> Problem:

@@ -13,7 +13,10 @@ _ANSWERS = ("answer", "label", "response", "output", "completion")
 _PROMPTS = ("prompt", "question", "query", "problem", "input", "source", "document", "article", "dialogue")
 _COMPLETIONS = ("completion", "response", "answer", "output", "target", "solution", "summary", "highlights")
 _TEXTS = ("text", "sentence", "content", "review", "comment", "tweet", "utterance", "message", "body", "document")
-_LABELS = ("label", "labels", "class", "category", "sentiment", "intent", "topic", "emotion", "subject", "target", "stars", "rating", "y")  # fmt: skip
+_LABELS = (
+    "label", "labels", "class", "category", "sentiment", "intent", "topic", "emotion", "subject", "target",
+    "stars", "rating", "y",
+)  # fmt: skip
 _PAIRS = (
     ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text1", "text2"),
     ("question", "sentence"), ("query", "passage"), ("question", "passage"),

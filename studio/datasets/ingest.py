@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,12 +38,17 @@ def ingest(
     """Write the rows at ``source`` to ``folder``, in one pass over the files."""
     files = find_files(source)
     meter = Meter("reading rows", sum(file.stat().st_size for file in files), progress, cancelled)
+    return store_rows(read_rows(files, meter), folder, meter, source.name)
+
+
+def store_rows(rows: Iterator[dict[str, Any]], folder: Path, meter: Meter, name: str) -> Ingested:
+    """Write rows to ``folder``; ``name`` is what messages call their source."""
     try:
-        return _write(read_rows(files, meter), folder, meter, source.name)
+        return _write(rows, folder, meter, name)
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            raise MachineError(f"cannot write the dataset: {error.strerror}", where=str(folder)) from error
-        free = format_bytes(_free_bytes(folder))
+            raise MachineError(f"cannot store the dataset: {error.strerror}", where=str(folder)) from error
+        free = format_bytes(shutil.disk_usage(folder).free)
         raise MachineError(
             f"the disk is full: {free} free", where=str(folder), hint="free some space and add the dataset again"
         ) from error
@@ -108,9 +114,3 @@ def _finite(value: Any) -> Any:
 def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _free_bytes(folder: Path) -> int:
-    import shutil
-
-    return shutil.disk_usage(folder).free

@@ -1,10 +1,10 @@
 """The dataset library: a folder of stored datasets, each added whole or not at all."""
 
-import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from studio.core.errors import InvalidSpecError, UserError
@@ -15,15 +15,19 @@ from studio.datasets.detect import Detection
 from studio.datasets.ingest import Ingested, ingest
 from studio.datasets.interpret import interpret
 from studio.datasets.labels import find_labels
+from studio.datasets.lint import keep_usable
 from studio.datasets.names import checked_name, slug
 from studio.datasets.origin import name_of, origin_of
 from studio.datasets.profile import Profile
 from studio.datasets.progress import CancelCheck, Progress
-from studio.datasets.store import FACTS_FILE, Record, StoredDataset, read_record
+from studio.datasets.store import FACTS_FILE, Record, StoredDataset, read_record, write_record
 
 _UNFINISHED = ".adding-"
 _REMOVED = ".removed-"
 _ABANDONED_S = 3600.0  # an unfinished folder nobody has written to for this long is left over from a kill
+
+FactsList = list[DataFacts]  # inside the class, ``list`` is the method
+ProblemList = list[Problem]
 
 
 class DatasetLibrary:
@@ -32,11 +36,11 @@ class DatasetLibrary:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def list(self) -> list[DataFacts]:
+    def list(self) -> FactsList:
         """All readable datasets in the order of their names; ``problems`` tells of the others."""
         return self._read_all()[0]
 
-    def problems(self) -> list[Problem]:
+    def problems(self) -> ProblemList:
         """One problem for each folder that is no readable dataset."""
         return self._read_all()[1]
 
@@ -62,29 +66,32 @@ class DatasetLibrary:
         source: str = "",
         mapping: Mapping[str, str] | None = None,
         format: str = "auto",
+        leave_out_unusable: bool = False,
         progress: Progress | None = None,
         cancelled: CancelCheck | None = None,
     ) -> DataFacts:
         """Read the file or folder into the library; the original stays as it is.
 
-        Adding the same rows under the same name again changes nothing; other rows under a taken name are an error.
+        ``leave_out_unusable`` drops the rows that cannot be learned from, for lack of a label, say. Adding the
+        same rows under the same name again changes nothing; other rows under a taken name are an error.
         """
         path = path.expanduser().absolute()
         chosen = checked_name(name if name is not None else name_of(path))
         origin = origin_of(path)
-        folder = self._new_folder()
-        try:
+        with self._new_folder() as folder:
             ingested = ingest(path, folder, progress, cancelled)
             detection = interpret(ingested.profile, format, mapping)
             facts = _facts(chosen, folder, ingested, detection).model_copy(
                 update={"license": license, "source": source}
             )
             record = Record(facts=facts, confidence=detection.confidence, reason=detection.reason, origin=origin)
-            _write_record(folder, record)
+            write_record(folder, record)
             facts = _apply(StoredDataset(folder), detection)
-            return self._publish(folder, facts)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not leave_out_unusable:
+                return self._publish(folder, facts)
+            with self._new_folder() as kept:
+                facts = keep_usable(StoredDataset(folder), kept, progress, cancelled)
+                return self._publish(kept, facts)
 
     def update(self, name: str, *, format: str | None = None, mapping: Mapping[str, str] | None = None) -> DataFacts:
         """Change how the dataset is read: its format, its mapping, or both; what is left open is detected."""
@@ -141,9 +148,9 @@ class DatasetLibrary:
             hint=f"download its files, then: pet-studio data add FILE --source {source}",
         )
 
-    def _read_all(self) -> tuple[list[DataFacts], list[Problem]]:
-        found: list[DataFacts] = []
-        problems: list[Problem] = []
+    def _read_all(self) -> tuple[FactsList, ProblemList]:
+        found: FactsList = []
+        problems: ProblemList = []
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
         for folder in folders:
             if folder.name.startswith(".") or not folder.is_dir():
@@ -154,12 +161,17 @@ class DatasetLibrary:
                 problems.append(Problem(error.where, error.message, error.hint))
         return sorted(found, key=lambda facts: facts.name), problems
 
-    def _new_folder(self) -> Path:
+    @contextmanager
+    def _new_folder(self) -> Iterator[Path]:
+        """A folder to fill, which is gone after the block unless it was published."""
         self.root.mkdir(parents=True, exist_ok=True)
         self._clean()
         folder = self.root / f"{_UNFINISHED}{secrets.token_hex(6)}"
         folder.mkdir()
-        return folder
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _clean(self) -> None:
         """Delete what an interrupted add or remove has left."""
@@ -206,17 +218,8 @@ def _apply(stored: StoredDataset, detection: Detection) -> DataFacts:
     facts = stored.facts.model_copy(update=changes)
     record = read_record(stored.path)
     reasoned = {"facts": facts, "confidence": detection.confidence, "reason": detection.reason}
-    _write_record(stored.path, record.model_copy(update=reasoned))
+    write_record(stored.path, record.model_copy(update=reasoned))
     return facts
-
-
-def _write_record(folder: Path, record: Record) -> None:
-    temporary = folder / f"{FACTS_FILE}.{secrets.token_hex(4)}"
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(record.model_dump_json(indent=2))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / FACTS_FILE)
 
 
 def _idle_s(folder: Path) -> float:

@@ -8,14 +8,23 @@ Progress = Callable[[str, float | None], None]
 CancelCheck = Callable[[], bool]
 
 
+def ignore_progress(phase: str, fraction: float | None) -> None:
+    """For work that nobody watches."""
+
+
+def never() -> bool:
+    """For work that nobody cancels."""
+    return False
+
+
 class Meter:
     """Progress through some files, in bytes; ``tick`` reports it and raises ``Cancelled`` when asked to stop."""
 
     def __init__(self, phase: str, total_bytes: int, progress: Progress | None, cancelled: CancelCheck | None) -> None:
         self._phase = phase
         self._total_bytes = max(total_bytes, 1)
-        self._progress = progress
-        self._cancelled = cancelled
+        self._progress = progress or ignore_progress
+        self._cancelled = cancelled or never
         self._finished_bytes = 0
         self._position: Callable[[], int] = int
 
@@ -29,8 +38,7 @@ class Meter:
         self._position = int
 
     def tick(self) -> None:
-        if self._cancelled is not None and self._cancelled():
+        if self._cancelled():
             raise Cancelled
-        if self._progress is not None:
-            done_bytes = self._finished_bytes + self._position()
-            self._progress(self._phase, min(done_bytes / self._total_bytes, 1.0))
+        done_bytes = self._finished_bytes + self._position()
+        self._progress(self._phase, min(done_bytes / self._total_bytes, 1.0))

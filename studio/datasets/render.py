@@ -1,34 +1,13 @@
 """One row as text: what the model sees, and which part of it is learned."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from studio.core.errors import UserError
 from studio.core.problems import did_you_mean
-from studio.datasets.chat import Message, read_messages
-from studio.datasets.templates import as_text, template_for
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of text; ``trained`` if its tokens carry loss."""
-
-    text: str
-    trained: bool
-
-
-@dataclass(frozen=True)
-class Example:
-    """A row as the model will see it.
-
-    ``segments`` is plain text. Where the row is a conversation, ``messages`` has its turns, for models that
-    bring a chat template; ``segments`` is then the layout for models without one.
-    """
-
-    segments: tuple[Segment, ...]
-    label: int | None = None
-    messages: tuple[Message, ...] = ()
+from studio.datasets.conversation import read_messages
+from studio.datasets.example import Example, Message, Segment
+from studio.datasets.templates import Template, parse_template
 
 
 def render_row(row: Mapping[str, Any], format: str, mapping: Mapping[str, str], labels: Sequence[str]) -> Example:
@@ -60,45 +39,61 @@ def _prompt_completion(row: Mapping[str, Any], mapping: Mapping[str, str]) -> Ex
 def _classification(row: Mapping[str, Any], mapping: Mapping[str, str], labels: Sequence[str]) -> Example:
     segments = [Segment(_needed(row, mapping, "text"), trained=False)]
     if mapping.get("text_pair"):
-        segments.append(Segment(_value(row, mapping, "text_pair"), trained=False))
+        segments.append(Segment(_optional(row, mapping, "text_pair"), trained=False))
     label = _needed(row, mapping, "label")
     if label not in labels:
-        raise UserError(
-            f"the label {label!r} is not one of the classes",
-            where="data.columns.label",
-            hint=did_you_mean(label, labels),
-        )
-    return Example(tuple(segments), list(labels).index(label))
+        hint = did_you_mean(label, labels)
+        raise UserError(f"the label {label!r} is not one of the classes", where="data.columns.label", hint=hint)
+    return Example(tuple(segments), labels.index(label))
 
 
 def _alpaca(row: Mapping[str, Any], mapping: Mapping[str, str]) -> Example:
     instruction = _needed(row, mapping, "instruction")
-    extra = _value(row, mapping, "input") if mapping.get("input") else ""
+    extra = _optional(row, mapping, "input")
     output = _needed(row, mapping, "output")
     request = f"{instruction}\n\n{extra}" if extra else instruction
-    plain = f"Instruction:\n{instruction}\n\n" + (f"Input:\n{extra}\n\n" if extra else "") + "Response:\n"
-    messages: tuple[Message, ...] = (
-        {"role": "user", "content": request},
-        {"role": "assistant", "content": output},
-    )
+    details = f"Input:\n{extra}\n\n" if extra else ""
+    plain = f"Instruction:\n{instruction}\n\n{details}Response:\n"
+    messages: tuple[Message, ...] = ({"role": "user", "content": request}, {"role": "assistant", "content": output})
     return Example((Segment(plain, trained=False), Segment(output, trained=True)), messages=messages)
 
 
 def _conversation(row: Mapping[str, Any], mapping: Mapping[str, str], role: str) -> Example:
     messages = read_messages(row.get(mapping.get(role, "")), where=f"data.columns.{role}")
-    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
-    messages = messages[: last + 1]  # what comes after the last answer teaches nothing
     segments: list[Segment] = []
     for message in messages:
         segments.append(Segment(f"{message['role'].capitalize()}:\n", trained=False))
-        segments.append(Segment(as_text(message["content"]), trained=message["role"] == "assistant"))
+        segments.append(Segment(message["content"], trained=message["role"] == "assistant"))
         segments.append(Segment("\n\n", trained=False))
     return Example(tuple(segments[:-1]), messages=messages)
 
 
-def _value(row: Mapping[str, Any], mapping: Mapping[str, str], role: str) -> str:
-    value = mapping.get(role, "")
+def _needed(row: Mapping[str, Any], mapping: Mapping[str, str], role: str) -> str:
+    """The text of a role; a UserError where a column of it is missing or all of it is blank."""
+    template = _template(row, mapping, role)
+    where = f"data.columns.{role}"
+    for column in template.columns:
+        if row.get(column) is None:
+            raise UserError(f"column {column!r} has no value", where=where, hint="fill it in or leave such rows out")
+    text = template.render(row)
+    if not text.strip():
+        raise UserError(f"the {role} is empty", where=where, hint="fill it in or leave such rows out")
+    return text
+
+
+def _optional(row: Mapping[str, Any], mapping: Mapping[str, str], role: str) -> str:
+    return _template(row, mapping, role).render(row) if mapping.get(role) else ""
+
+
+def _template(row: Mapping[str, Any], mapping: Mapping[str, str], role: str) -> Template:
+    value = mapping.get(role)
+    if not value:
+        raise UserError(
+            "the role has no column", where=f"data.columns.{role}", hint="name a column or write a template"
+        )
+    if value in row or not ("{" in value or "}" in value):
+        return Template((("", value), ("", None)))
     try:
-        return as_text(row[value]) if value in row else template_for(value, _Any()).render(row)
+        return parse_template(value)
     except UserError as error:
         raise UserError(error.message, where=f"data.columns.{role}", hint=error.hint) from error

@@ -1,6 +1,8 @@
 """A stored dataset: numbered rows in ``rows.jsonl``, found through the byte offsets in ``rows.idx``."""
 
 import json
+import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +114,16 @@ def read_record(path: Path) -> Record:
     except ValidationError as error:
         raise _damaged(path, f"{FACTS_FILE} is not readable") from error
     return record.model_copy(update={"facts": record.facts.model_copy(update={"path": str(path)})})
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Replace the record of the dataset in ``path``, whole or not at all."""
+    temporary = path / f"{FACTS_FILE}.{secrets.token_hex(4)}"
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(record.model_dump_json(indent=2))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path / FACTS_FILE)
 
 
 def _damaged(path: Path, what: str) -> UserError:

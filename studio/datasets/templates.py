@@ -73,7 +73,7 @@ def as_text(value: Any) -> str:
         return value
     if value is None:
         return ""
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False)  # true and false, as JSON writes them
 
 
 def _broken(text: str, at: int) -> UserError:

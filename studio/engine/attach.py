@@ -129,19 +129,19 @@ def _train_base(attached: Attached, key: str, decl: ParamDecl, module: nn.Module
         base.requires_grad_(True)
         attached.tensors[key] = base
         return
-    master = nn.Parameter(base.detach().float())
-    attached.tensors[key] = master
-    for owner in attached.model.modules():
-        for own_name, parameter in list(owner.named_parameters(recurse=False)):
-            if parameter is base:
-                del owner._parameters[own_name]
-                setattr(owner, own_name, base.detach())
-                owner.register_forward_pre_hook(_caster(own_name, master, base.dtype))
+    attached.tensors[key] = master = nn.Parameter(base.detach().float())
+    modules = attached.model.modules()
+    owners = [(owner, own) for owner in modules for own, p in owner.named_parameters(recurse=False) if p is base]
+    frozen = base.detach()
+    base.data = base.new_empty(0)  # the model keeps a parameter of the right device and dtype, without its memory
+    for owner, own in owners:
+        vars(owner)[own] = frozen  # an instance attribute hides the parameter of that name
+        owner.register_forward_pre_hook(_caster(own, master, frozen.dtype))
 
 
 def _caster(name: str, master: nn.Parameter, dtype: torch.dtype) -> Callable[[nn.Module, Any], None]:
     def cast(module: nn.Module, args: Any) -> None:
-        setattr(module, name, master.to(dtype))
+        vars(module)[name] = master.to(dtype)
 
     return cast
 

@@ -15,19 +15,20 @@ from studio.datasets.store import StoredDataset
 
 @dataclass(frozen=True)
 class Row:
-    """One encoded row: token ids, which of them carry loss, the class if there is one, its dataset row."""
+    """One encoded row: token ids, which of them carry loss, its class (-1 for none), the text each id is of."""
 
     ids: NDArray[np.int64]
     trained: NDArray[np.bool_]
-    label: int
-    source_row: int
+    label: int = -1
+    type_ids: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
     """Tensors of one micro-batch, on the device.
 
-    ``ids`` (B, S) and ``mask`` (B, S) or None when rows are packed; ``positions`` (1, S) when packed.
+    ``ids`` (B, S) and ``mask`` (B, S) or None when rows are packed; ``positions`` (1, S) when packed;
+    ``types`` (B, S) for pairs of texts.
     ``predicts`` (B, S) marks positions whose next token carries loss; ``targets`` (N,) are those tokens in
     reading order, or the B class ids; ``first_targets`` (B,) indexes each row's first entry in ``targets``.
     ``tokens`` counts those that are not padding.
@@ -36,6 +37,7 @@ class Batch:
     ids: Tensor
     mask: Tensor | None
     positions: Tensor | None
+    types: Tensor | None
     predicts: Tensor | None
     targets: Tensor
     first_targets: Tensor
@@ -65,7 +67,8 @@ def encode_rows(
         trained = np.asarray(encoded.trained, dtype=np.bool_)
         if encoded.label is not None or trained[1:].any():
             label = -1 if encoded.label is None else encoded.label
-            rows.append(Row(np.asarray(encoded.ids, dtype=np.int64), trained, label, index))
+            types = None if encoded.type_ids is None else np.asarray(encoded.type_ids, dtype=np.int64)
+            rows.append(Row(np.asarray(encoded.ids, dtype=np.int64), trained, label, types))
         if done % 256 == 0:
             progress(done / len(indices))
     if len(indices) and not rows:
@@ -122,11 +125,22 @@ def collate(rows: Sequence[Row], *, pad_id: int, device: str, packed: bool, clas
         ids=torch.from_numpy(ids).to(device),
         mask=mask,
         positions=positions,
+        types=_padded_types(rows, ids.shape, device),
         predicts=None if classes else torch.from_numpy(predicts).to(device),
         targets=torch.from_numpy(targets).to(device),
         first_targets=torch.from_numpy(np.asarray(first, dtype=np.int64)).to(device),
         tokens=sum(lengths),
     )
+
+
+def _padded_types(rows: Sequence[Row], shape: tuple[int, ...], device: str) -> Tensor | None:
+    if all(row.type_ids is None for row in rows):
+        return None
+    types = np.zeros(shape, dtype=np.int64)
+    for i, row in enumerate(rows):
+        if row.type_ids is not None:
+            types[i, : len(row.type_ids)] = row.type_ids
+    return torch.from_numpy(types).to(device)
 
 
 def _predicting(row: Row) -> NDArray[np.bool_]:

@@ -1,7 +1,6 @@
 """Loading a base model for a plan: local files only, the plan's precision, everything frozen."""
 
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,8 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     options: dict[str, Any] = {
         "dtype": DTYPES[plan.precision],
         "local_files_only": True,
@@ -66,7 +65,7 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
         model.config.pad_token_id = pad_id
     model.requires_grad_(False)
     if plan.checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model.to(plan.device)  # type: ignore[no-any-return]
 
 
@@ -92,8 +91,3 @@ def head_paths(model: nn.Module) -> list[str]:
         path for path, module in model.named_modules()
         if path.split(".")[0] in own and any(True for _ in module.parameters(recurse=False))
     ]  # fmt: skip
-
-
-def model_folder_exists(plan: Plan) -> bool:
-    """Whether the plan's model still lies where it was."""
-    return (Path(plan.model_path) / "config.json").is_file()

@@ -10,15 +10,17 @@ import random
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from studio.core.errors import MachineError, UserError
 
+NumpyState = tuple[str, NDArray[np.uint32], int, int, float]
 TENSORS, OPTIMIZER, RANDOM, STATE = "trainable.safetensors", "optimizer.pt", "random.pt", "state.json"
 
 
@@ -108,7 +110,7 @@ def prune_checkpoints(root: Path, *, keep: int, best: int | None) -> list[int]:
 def random_state() -> dict[str, Any]:
     """The state of every random source, as tensors and plain values."""
     version, internal, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    name, keys, position, has_gauss, cached = cast("NumpyState", np.random.get_state(legacy=True))
     return {
         "python": [version, list(internal), gauss],
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from studio import __version__
 from studio.api import Site
 from studio.api.methods import ExportsLora
+from studio.core.errors import PluginError
 from studio.core.plan import Plan
 from studio.engine.attach import Attached
 from studio.engine.build import head_paths
@@ -96,8 +97,9 @@ def target_names(model: nn.Module, paths: list[str]) -> list[str]:
 def _factors(attached: Attached) -> dict[str, list[tuple[Tensor, Tensor, float]]]:
     found: dict[str, list[tuple[Tensor, Tensor, float]]] = {}
     for index, (item, declared) in enumerate(zip(attached.placed, attached.declared, strict=True)):
-        module = item.method.math()
-        assert isinstance(module, ExportsLora), f"{item.method.id} says it exports LoRA but has no lora_factors"
+        module: object = item.method.math()
+        if not isinstance(module, ExportsLora):
+            raise PluginError(item.method.id, "says it exports LoRA but has no lora_factors")
         for site, decls in declared:
             tensors = attached.site_tensors(index, site, decls)
             with torch.no_grad():

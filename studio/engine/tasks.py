@@ -20,6 +20,8 @@ def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
     does to its logits afterwards; the cache stays off, since packed rows would leak through it.
     """
     inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask}
+    if batch.types is not None:
+        inputs["token_type_ids"] = batch.types
     if batch.predicts is None:
         return model(**inputs).logits  # type: ignore[no-any-return]
     if batch.positions is not None:

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from studio.core.paths import home, resource
 from studio.gui import fonts
+from studio.gui.appearance import dress
 from studio.gui.backend import Backend
 from studio.gui.main_window import MainWindow
 from studio.gui.theme import theme
@@ -49,8 +50,7 @@ def make_application(arguments: Sequence[str]) -> QApplication:
 
 def open_window(backend: Backend) -> MainWindow:
     """Show the main window on New run, or on the welcome screen where there is nothing to train yet."""
-    preferences = backend.load_settings()
-    theme().apply(preferences.theme, preferences.font_scale)
+    dress(backend.load_settings())
     theme().follow_system()
     window = MainWindow(backend)
     window.show_screen("first_run" if _is_new(backend) else "new_run")

@@ -6,7 +6,7 @@ Services are imported at the first call, so that the window paints before they l
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 from studio.core.paths import Home, home
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from studio.api import Site
+    from studio.catalog.rows import RunFilter, RunRow
     from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
     from studio.core.forecast import Estimate
     from studio.core.plan import Plan
     from studio.core.problems import Problem
+    from studio.datasets.formats import Format
     from studio.service.methods import Count, MethodInfo
+    from studio.service.run_report import Comparison
     from studio.service.settings import Settings
 
 Progress = Callable[[str, float | None], None]
@@ -95,30 +100,25 @@ class Backend:
 
     def check(self, raw: Mapping[str, Any]) -> Check:
         """Validate, plan and estimate a draft."""
-        from studio.service.plan_run import estimate_plan, plan_run
-        from studio.service.validate_spec import validate
+        from studio.service.plan_run import plan_run
 
-        validated = validate(raw)
-        problems = tuple(validated.problems)
-        if validated.spec is None or any(problem.severity == "error" for problem in problems):
-            return Check(problems)
-        outcome = plan_run(validated.spec)
-        problems += tuple(problem for problem in outcome.problems if problem not in problems)
-        if outcome.plan is None:
-            return Check(problems)
-        device = next((device for device in self.devices() if device.id == outcome.plan.device), None)
-        return Check(problems, outcome.plan, estimate_plan(outcome.plan), device)
+        devices = self.devices()
+        planned = plan_run(raw, devices=devices)
+        chosen = planned.plan.device if planned.plan else None
+        device = next((device for device in devices if device.id == chosen), None)
+        return Check(tuple(planned.problems), planned.plan, planned.estimate, device)
 
     def start_run(self, raw: Mapping[str, Any]) -> str:
         """Start what the draft describes; the run's id."""
-        from studio.core.errors import InvalidSpecError
         from studio.service.start_run import start_run
-        from studio.service.validate_spec import validate
 
-        validated = validate(raw)
-        if validated.spec is None or any(problem.severity == "error" for problem in validated.problems):
-            raise InvalidSpecError(validated.problems)
-        return start_run(validated.spec)
+        return start_run(raw)
+
+    def formats(self) -> "dict[str, Format]":
+        """The dataset formats by name, with their roles. Quick."""
+        from studio.datasets.formats import FORMATS
+
+        return FORMATS
 
     def quickstart_spec(self) -> dict[str, Any]:
         from studio.service.quickstart import quickstart_spec
@@ -186,3 +186,115 @@ class Backend:
         stop(run_id)
 
     # --- Run, Runs, Models, Data, Methods, Devices (appended by their owner) ----------------------------------
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where a run lives. Quick."""
+        return home().runs / run_id
+
+    def newest_run(self) -> str | None:
+        from studio.service import runs
+
+        newest = runs.list_runs(sort="-created", limit=1)
+        return newest[0].id if newest else None
+
+    def run_spec(self, run_id: str) -> dict[str, Any]:
+        from studio.rundir.layout import RunFolder, read_json
+
+        return dict(read_json(RunFolder(self.run_folder(run_id)).spec))
+
+    def pause_run(self, run_id: str) -> None:
+        from studio.service.control_run import pause
+
+        pause(run_id)
+
+    def resume_run(self, run_id: str) -> None:
+        from studio.service.control_run import resume
+
+        resume(run_id)
+
+    def save_run(self, run_id: str) -> None:
+        from studio.service.control_run import save_now
+
+        save_now(run_id)
+
+    def refresh_runs(self) -> set[str]:
+        """Read what run folders have new into the catalog; ids of the runs that changed."""
+        from studio.service import runs
+
+        return runs.refresh()
+
+    def list_runs(self, wanted: "RunFilter", sort: str, limit: int, offset: int) -> "list[RunRow]":
+        from studio.service import runs
+
+        return runs.list_runs(wanted, sort=sort, limit=limit, offset=offset)
+
+    def count_runs(self, wanted: "RunFilter") -> int:
+        from studio.service import runs
+
+        return runs.count_runs(wanted)
+
+    def curve(self, run_id: str, metric: str) -> "tuple[NDArray[Any], NDArray[Any]]":
+        from studio.service import runs
+
+        return runs.curve(run_id, metric)
+
+    def metric_names(self, run_id: str) -> list[str]:
+        from studio.service import runs
+
+        return runs.metric_names(run_id)
+
+    def compare_runs(self, run_ids: Sequence[str]) -> "Comparison":
+        from studio.service import runs
+
+        return runs.compare(run_ids)
+
+    def note_run(self, run_id: str, text: str) -> None:
+        from studio.service import runs
+
+        runs.note(run_id, text)
+
+    def rename_run(self, run_id: str, name: str) -> None:
+        from studio.service import runs
+
+        runs.rename(run_id, name)
+
+    def set_tags(self, run_id: str, before: Sequence[str], after: Sequence[str]) -> None:
+        """Take off and put on what differs."""
+        from studio.service import runs
+
+        gone = [text for text in before if text not in after]
+        added = [text for text in after if text not in before]
+        if gone:
+            runs.untag(run_id, *gone)
+        if added:
+            runs.tag(run_id, *added)
+
+    def star_runs(self, run_ids: Sequence[str], on: bool) -> None:
+        from studio.service import runs
+
+        for run_id in run_ids:
+            runs.star(run_id, on)
+
+    def trash_runs(self, run_ids: Sequence[str]) -> None:
+        from studio.service import runs
+
+        for run_id in run_ids:
+            runs.trash(run_id)
+
+    def restore_runs(self, run_ids: Sequence[str]) -> None:
+        from studio.service import runs
+
+        for run_id in run_ids:
+            runs.restore(run_id)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> None:
+        """Remove runs with their files, for good."""
+        from studio.service import runs
+
+        for run_id in run_ids:
+            runs.delete(run_id)
+
+    def export_curves(self, run_id: str, path: Path) -> int:
+        from studio.service import runs
+
+        return runs.export_curves(run_id, path)

@@ -10,6 +10,7 @@ from studio import __version__
 from studio.core.errors import StudioError
 from studio.core.units import format_bytes
 from studio.gui import settings
+from studio.gui.appearance import dress
 from studio.gui.actions import Command, Commands
 from studio.gui.backend import Backend
 from studio.gui.palette import CommandPalette
@@ -17,7 +18,7 @@ from studio.gui.rail import Rail
 from studio.gui.screens.base import Screen
 from studio.gui.screens.registry import SCREENS, entry
 from studio.gui.tasks import run_task, task_hub
-from studio.gui.theme import GRID, theme
+from studio.gui.theme import GRID
 from studio.gui.widgets.layout import boxed, row
 from studio.gui.widgets.notices import Toast
 from studio.gui.widgets.questions import ask
@@ -146,7 +147,7 @@ class MainWindow(QMainWindow):
 
     def _choose_theme(self, name: str) -> None:
         chosen = self.backend.load_settings().model_copy(update={"theme": name})
-        theme().apply(name, chosen.font_scale)
+        dress(chosen)
         run_task(self, self.backend.save_settings, chosen)
 
     def _open_logs(self) -> None:

@@ -1,9 +1,8 @@
 """The command palette: type a few letters of what you want to do."""
 
 from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtGui import QKeyEvent, QKeySequence, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QFrame, QLineEdit, QListView, QWidget
-from PySide6.QtGui import QStandardItem, QStandardItemModel
 
 from studio.gui.actions import Command, Commands
 from studio.gui.theme import GRID

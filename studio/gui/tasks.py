@@ -114,7 +114,7 @@ class _Work(QRunnable):
             result = self._call()
         except StudioError as error:
             self._send("failed", error)
-        except Exception as error:  # noqa: BLE001 - the boundary of this thread: becomes a dialog
+        except Exception as error:
             log.exception("background work failed")
             self._send("failed", _as_bug(error))
         else:
@@ -178,6 +178,9 @@ class Debounce(QObject):
 
     def cancel(self) -> None:
         self._timer.stop()
+
+    def is_waiting(self) -> bool:
+        return self._timer.isActive()
 
 
 def _as_bug(error: Exception) -> BugError:

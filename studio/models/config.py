@@ -16,10 +16,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv"),
     "head_dim": ("head_dim", "d_kv", "attention_head_size"),
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
-    "decoder_layers": ("num_decoder_layers", "decoder_layers"),
-    "intermediate": ("intermediate_size", "n_inner", "ffn_dim", "encoder_ffn_dim", "d_ff", "hidden_dim", "ffn_hidden_size"),
+    "intermediate": ("intermediate_size", "n_inner", "ffn_dim", "encoder_ffn_dim", "d_ff", "hidden_dim"),
     "vocab": ("vocab_size",),
-    "max_positions": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length", "seq_length"),
+    "max_positions": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"),
 }  # fmt: skip
 
 _NESTED = ("text_config", "language_config", "llm_config")

@@ -35,6 +35,7 @@ class _Term:
     type: Type
     value: Callable[[_Place], Value]
     field: str = ""
+    member: Type | None = None  # the type of a list's members
     words: tuple[tuple[str, ast.expr], ...] = ()
 
 
@@ -72,10 +73,7 @@ def _is_offered(site: Site, words: Iterable[str]) -> bool:
     if not container and site.kind != "embedding" and site.role not in _ON_REQUEST:
         return True
     names = {site.role} if site.kind == "linear" else {site.role, site.kind}
-    for word in words:
-        if word in names or word == site.path or (not container and fnmatchcase(site.path, word)):
-            return True
-    return False
+    return any(w in names or w == site.path or (not container and fnmatchcase(site.path, w)) for w in words)
 
 
 class _Checker:
@@ -100,7 +98,7 @@ class _Checker:
             raise self._error("is no condition", body, "compare something, for example: role in (q, v)")
         return term
 
-    def _term(self, node: ast.expr) -> _Term:
+    def _term(self, node: ast.expr) -> _Term:  # noqa: PLR0911 - one case per form of an expression
         match node:
             case ast.Name(id=name):
                 return _FIELDS.get(name) or self._word(name, node)
@@ -110,7 +108,7 @@ class _Checker:
                 number = value
                 return _Term("number", lambda _: number)
             case ast.Tuple(elts=parts) | ast.List(elts=parts):
-                return self._list([self._term(part) for part in parts])
+                return self._list([self._term(part) for part in parts], node)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 inner = self._typed(operand, "truth").value
                 return _Term("truth", lambda place: inner(place) is not True)
@@ -140,10 +138,13 @@ class _Checker:
         self.words.add(word)
         return _Term("word", lambda _: word, words=((word, node),))
 
-    def _list(self, terms: list[_Term]) -> _Term:
+    def _list(self, terms: list[_Term], node: ast.expr) -> _Term:
+        types = {term.type for term in terms}
+        if len(types) != 1 or not types <= {"word", "number"}:
+            raise self._error("needs a list of words or of numbers", node)
         values = [term.value for term in terms]
         words = tuple(pair for term in terms for pair in term.words)
-        return _Term("list", lambda place: tuple(value(place) for value in values), words=words)
+        return _Term("list", lambda place: tuple(value(place) for value in values), "", types.pop(), words)
 
     def _arithmetic(self, op: ast.operator, left: ast.expr, right: ast.expr, node: ast.expr) -> _Term:
         calculate = _ARITHMETIC.get(type(op))
@@ -177,13 +178,12 @@ class _Checker:
             if a.type != "number" or b.type != "number":
                 raise self._error("orders words; only numbers have an order", node)
             return lambda place: _ordered(ordering, a.value(place), b.value(place))
-        if isinstance(op, ast.In | ast.NotIn):
-            found = isinstance(op, ast.In)
-            return lambda place: _is_in(a.value(place), b.value(place), found)
-        if not isinstance(op, ast.Eq | ast.NotEq) or a.type != b.type:
-            raise self._error(f"compares {a.type} with {b.type}", node, "use 'in' for lists")
-        equal = isinstance(op, ast.Eq)
-        return lambda place: _is_in(a.value(place), b.value(place), equal)
+        is_membership = isinstance(op, ast.In | ast.NotIn)
+        other = (b.member or b.type) if is_membership else b.type
+        if a.type != other or a.type == "list" or not (is_membership or isinstance(op, ast.Eq | ast.NotEq)):
+            raise self._error(f"compares a {a.type} with a {other}", node, "use 'in' for lists")
+        wanted = isinstance(op, ast.In | ast.Eq)
+        return lambda place: _is_in(a.value(place), b.value(place), wanted)
 
     def _check_words(self, field: _Term, other: _Term) -> None:
         """Words compared with role or kind must be roles or kinds; a misspelt one would silently select nothing."""

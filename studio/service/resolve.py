@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from studio.core.errors import StudioError, UserError
 from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
 from studio.core.problems import Problem, did_you_mean
 from studio.core.spec import DataRef, MethodSpec, ModelRef, Placement, RunSpec, TrainSpec, parse_spec
-from studio.datasets.mapping import check_mapping
-from studio.datasets.store import StoredDataset, class_labels
+from studio.datasets.check import check_mapping, check_task
+from studio.datasets.labels import find_labels
+from studio.datasets.store import StoredDataset
 from studio.extensions.declaring import Declared, count_tensors, declare_at, fit_params
 from studio.extensions.loader import Method, load_method
 from studio.extensions.registry import discover
@@ -19,11 +21,6 @@ from studio.models.sites import find_sites
 from studio.models.where import select
 from studio.service.devices import choose_device, list_devices
 from studio.service.libraries import datasets, models
-
-TASK_FORMATS = {
-    "sft": ("prompt-completion", "alpaca", "sharegpt", "messages", "text"),
-    "classification": ("classification",),
-}
 
 
 @dataclass(frozen=True)
@@ -94,21 +91,28 @@ def _resolve_data(found: Resolved, ref: DataRef, task: str) -> None:
     if ref.columns is None and found.format != facts.format:
         found.problem("data.columns", f"are needed for format {found.format}", f"the data looks like {facts.format}")
         return
-    fitting = TASK_FORMATS.get(task, ())
-    if fitting and found.format not in fitting:
-        found.problem("data.format", f"is {found.format}; task {task} trains on {', '.join(fitting)}",
-                      "set task or data.format, and map the columns")  # fmt: skip
+    task_problems = check_task(task, found.format)
+    found.problems += task_problems
+    if task_problems:
         return
-    mapping_problems = check_mapping(facts, found.format, found.columns)
-    found.problems += mapping_problems
-    if found.format == "classification" and not mapping_problems:
-        known = facts.labels if found.columns.get("label") == facts.mapping.get("label") else ()
-        found.labels = known or class_labels(StoredDataset(Path(facts.path)), found.columns["label"])
-        if len(found.labels) < 2:
-            found.problem("data.columns.label", f"has {len(found.labels)} class", "choose a column with at least two")
+    if found.format == "classification" and found.columns.get("label") in facts.columns:
+        found.labels = _labels(found, facts)
+    found.problems += check_mapping(facts, found.format, found.columns, found.labels)
     usable = min(facts.rows, ref.max_rows or facts.rows)
     if ref.split.eval >= usable:
         found.problem("data.split.eval", f"holds out {ref.split.eval} of {usable} rows", "leave some rows to train on")
+
+
+def _labels(found: Resolved, facts: DataFacts) -> tuple[str, ...]:
+    column = found.columns["label"]
+    if facts.labels and column == facts.mapping.get("label"):
+        return facts.labels
+    return _scanned_labels(facts.path, facts.fingerprint, column)
+
+
+@lru_cache(maxsize=32)
+def _scanned_labels(path: str, fingerprint: str, column: str) -> tuple[str, ...]:
+    return find_labels(StoredDataset(Path(path)), column)
 
 
 def _resolve_method(found: Resolved, spec: MethodSpec) -> None:

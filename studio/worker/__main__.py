@@ -10,6 +10,7 @@ from pathlib import Path
 from studio import __version__
 from studio.core import events as ev
 from studio.core.errors import StudioError
+from studio.core.facts import DeviceSample
 from studio.rundir.layout import RunFolder, read_json, write_json
 from studio.rundir.lock import RunLock
 from studio.rundir.log import EventLog
@@ -45,11 +46,16 @@ def _train(folder: RunFolder, log: EventLog) -> None:
     device = read_json(folder.plan)["device"]
     write_json(folder.worker, {**read_json(folder.worker), **_versions(torch.__version__)})
     telemetry = Telemetry(log, device)
-    meter = EnergyMeter(device)
-    sampler = Sampler(device, os.getpid(), 1.0, telemetry.device)
+    meter = EnergyMeter(device, os.getpid())
+
+    def take(sample: DeviceSample) -> None:
+        meter.add(sample)
+        telemetry.device(sample)
+
+    sampler = Sampler(device, os.getpid(), 1.0, take)
     sampler.start()
     try:
-        state = run(folder, telemetry, meter.joules)
+        state = run(folder, telemetry, lambda: meter.total().joules)
     finally:
         sampler.stop()
         telemetry.flush()

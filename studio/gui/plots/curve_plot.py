@@ -120,6 +120,11 @@ class CurvePlot(QWidget):
         if band is not None:
             self._band.setRegion(band)
 
+    def set_title(self, title: str) -> None:
+        self.title = title
+        self._heading.setText(title)
+        self.setAccessibleName(f"Plot of {title}")
+
     def set_note(self, note: str) -> None:
         """Words beside the title while the pointer is elsewhere ("predicted 1.9-2.4 GiB")."""
         self._note = note

@@ -86,7 +86,7 @@ class NumberEditor(QLineEdit):
         except ValueError:
             return text
         whole = number.is_integer() and "." not in text
-        return int(number) if self._whole and number.is_integer() or whole and "e" not in text.lower() else number
+        return int(number) if (self._whole and number.is_integer()) or (whole and "e" not in text.lower()) else number
 
     def _dress(self) -> None:
         self.setFont(fonts.mono_font())
@@ -106,6 +106,13 @@ class ChoiceEditor(QComboBox):
         self.setMinimumContentsLength(6)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.activated.connect(lambda _index: self.edited.emit(self.value()))
+
+    def offer(self, choices: Sequence[tuple[Any, str]]) -> None:
+        """Other choices in place of the present ones."""
+        self.clear()
+        self._words = [word for _value, word in choices]
+        self._values = [value for value, _word in choices]
+        self.addItems(self._words)
 
     def value(self) -> Any:
         return self._values[self.currentIndex()]

@@ -50,6 +50,6 @@ def choose_folder(parent: QWidget, title: str, chosen: Callable[[str], object]) 
 
 def _opened(dialog: QFileDialog, chosen: Callable[[str], object]) -> QFileDialog:
     dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    dialog.fileSelected.connect(lambda path: chosen(path))
+    dialog.fileSelected.connect(chosen)
     dialog.open()
     return dialog

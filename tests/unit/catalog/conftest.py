@@ -35,7 +35,7 @@ def add_run(catalog: Path) -> Callable[..., str]:
     later = itertools.count(1000)
 
     def add(run_id: str = "20261124-063100-boolq-lora-4f2a", **changes: Any) -> str:
-        fields = {key: changes.pop(key) for key in ("created", "plan", "labels", "parent") if key in changes}
+        fields = {key: changes.pop(key) for key in ("created", "plan", "labels") if key in changes}
         fields.setdefault("created", float(next(later)))
         put_runs([RunRecord(run_id, spec={**SPEC, **changes}, **fields)])
         return run_id

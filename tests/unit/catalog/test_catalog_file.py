@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from studio.catalog import migrations
-from studio.catalog.connection import find_damage, opened, remove_files
+from studio.catalog.connection import find_damage, opened, set_aside
 from studio.catalog.migrations import migrate
 from studio.catalog.models import DATABASE, TABLES, Run, execute
 from studio.catalog.queries import list_rows, load_run
@@ -127,13 +127,15 @@ def test_that_the_check_finds_orphans_and_nothing_in_a_healthy_file(catalog: Pat
     assert find_damage() == ["orphaned row in tag"]
 
 
-def test_that_removed_files_come_back_empty(tmp_path: Path) -> None:
+def test_that_a_catalog_set_aside_is_kept_and_a_new_one_made(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     with opened(path):
         put_runs([RunRecord("a", 1.0, {"name": "x"})])
-    remove_files(path)
+    set_aside(path)
     with opened(path):
         assert Run.select().count() == 0
+    with opened(tmp_path / "catalog.db.before-rebuild"):
+        assert Run.select().count() == 1
 
 
 def test_that_threads_write_at_the_same_time_without_losing_anything(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import boxed, column, row
 from studio.gui.widgets.notices import EmptyState, ErrorCard
-from studio.gui.widgets.questions import ask
 
 
 class RunScreen(Screen):
@@ -63,7 +62,7 @@ class RunScreen(Screen):
         self.save = button(
             "Save &now", lambda: self._send("save"), icon="save", help="Write a checkpoint at the next step"
         )
-        self.stop = button("&Stop", self._ask_stop, icon="stop", help="Save and end the run")
+        self.stop = button("&Stop", lambda: self._send("stop"), icon="stop", help="Save and end the run")
         self.resume = button(
             "&Resume", self._resume, icon="resume", role="primary", help="Continue from the last checkpoint"
         )
@@ -117,16 +116,6 @@ class RunScreen(Screen):
             "stop": "The run saves and stops after this step",
         }[wish]
         run_task(self, send, self.run_id, done=lambda _: self.noted.emit(noted), failed=self.view.show_error)
-
-    def _ask_stop(self) -> None:
-        ask(
-            self,
-            "Stop this run?",
-            "Stop this run?",
-            [("Save and stop", lambda: self._send("stop"))],
-            cancel="Keep running",
-            informative="It writes a checkpoint first, so that it can be resumed later.",
-        )
 
     def _resume(self) -> None:
         self.resume.setEnabled(False)

@@ -43,7 +43,7 @@ class RunTail:
         self._offset = 0
         self._snapshot = RunSnapshot()
         self._origin: float | None = None
-        self._shown_state = ""
+        self._shown_state: str = self._snapshot.state
 
     def read(self) -> Batch:
         """The next part of the log, at most ``bytes_per_read`` of it."""

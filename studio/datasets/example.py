@@ -1,0 +1,27 @@
+"""An example: a row as text, before it becomes tokens."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Message = dict[str, Any]  # a turn as chat templates take it: role, content, and whatever else the row has
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of text; ``trained`` if its tokens carry loss."""
+
+    text: str
+    trained: bool
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row as the model will see it.
+
+    ``segments`` is plain text. Where the row is a conversation, ``messages`` has its turns, for models that
+    bring a chat template; ``segments`` is then the layout for models without one.
+    """
+
+    segments: tuple[Segment, ...]
+    label: int | None = None
+    messages: tuple[Message, ...] = ()

@@ -1,0 +1,76 @@
+"""What an estimate starts from: facts about model, device and data, and the choices of a plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from studio.api import ParamDecl, Site
+from studio.core.facts import DeviceFacts, LengthFacts, ModelFacts
+
+Precision = Literal["bf16", "fp16", "fp32"]
+WIDTHS: dict[str, int] = {"bf16": 2, "fp16": 2, "fp32": 4}  # bytes of a scalar
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """What the formula said about a finished run, uncorrected, and what the run then measured."""
+
+    device: str  # the device's name
+    model_type: str
+    precision: str
+    predicted_bytes: int
+    predicted_seconds_per_step: float
+    predicted_watts: float | None = None
+    measured_bytes: int | None = None
+    measured_seconds_per_step: float | None = None
+    measured_watts: float | None = None
+
+
+@dataclass(frozen=True)
+class EstimateInputs:
+    """One run to estimate. ``declared`` alone describes the PET method.
+
+    ``effective_batch`` is that of the plan; without it, micro-batch times accumulation. ``masked`` says whether
+    padded rows come with an attention mask; ``dropout`` whether the base model's own dropout is on (None: as
+    its family is configured). ``wheres`` are the placements' expressions in the order of the spec, for advice.
+    """
+
+    model: ModelFacts
+    device: DeviceFacts
+    task: str
+    precision: Precision
+    micro_batch: int
+    accumulation: int
+    steps: int
+    train_rows: int
+    eval_rows: int
+    eval_every: int
+    max_length: int
+    checkpointing: bool
+    packing: bool
+    declared: Sequence[tuple[Site, Sequence[ParamDecl]]]
+    lengths: LengthFacts | None = None
+    head_params: int = 0
+    effective_batch: int | None = None
+    memory_cap_bytes: int | None = None
+    history: Sequence[MeasuredRun] = ()
+    tariff_per_kwh: float | None = None
+    grid_g_per_kwh: float | None = None
+    attention: Literal["sdpa"] = "sdpa"
+    masked: bool = True
+    dropout: bool | None = None
+    wheres: Sequence[str] = ()
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.effective_batch or self.micro_batch * self.accumulation
+
+    @property
+    def width(self) -> int:
+        """Bytes of a scalar in the compute precision."""
+        return WIDTHS[self.precision]
+
+    @property
+    def language(self) -> bool:
+        """Whether the task predicts tokens, so that logits span the vocabulary."""
+        return self.task != "classification"

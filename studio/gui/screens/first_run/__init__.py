@@ -1,0 +1,1 @@
+"""Welcome: one button from nothing to a training run."""

@@ -1,0 +1,102 @@
+"""The welcome screen: fetches a small real model and data, and trains it."""
+
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QSizePolicy, QWidget
+
+from studio.core.errors import Cancelled, StudioError
+from studio.gui.backend import Backend
+from studio.gui.screens.base import Screen
+from studio.gui.tasks import run_task
+from studio.gui.theme import GRID
+from studio.gui.widgets.buttons import button
+from studio.gui.widgets.layout import Card, ScrollColumn, column, row
+from studio.gui.widgets.notices import ErrorCard, IconLabel, Progress
+from studio.gui.widgets.text import Label, muted, strong, title
+
+INTRODUCTION = (
+    "PET Studio tunes a language model by training a small part of it. It tells you before a run whether it fits, "
+    "trains in the background, and keeps every run."
+)
+STEPS = (
+    ("download", "Fetch the starter pack", "SmolLM2-135M and MiniLM-L6 with three small datasets, about 180 MB; once."),
+    ("run", "Train for 30 steps", "LoRA on short yes/no questions. A few minutes on a CPU, under a minute on a GPU."),
+    ("chart", "Watch it learn", "You land on the Run screen; the loss falls and the answers get better."),
+)
+
+
+class FirstRunScreen(Screen):
+    """One button; each phase of the work shows its progress and can be cancelled."""
+
+    id = "first_run"
+
+    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
+        super().__init__(backend, parent)
+        self.begin = button("Train your first model", self.train, icon="play", role="primary")
+        self.skip = button("Skip: I have my own model", self._skip, role="quiet")
+        self.network_note = muted("Fetching uses the network, and only when you press the button.")
+        self.progress = Progress()
+        self.error = ErrorCard()
+        card = Card()
+        card.setAccessibleName("Your first run")
+        for icon, heading, words in STEPS:
+            line = row(column(IconLabel(icon, "accent", 24), None), column(strong(heading), muted(words), spacing=2),
+                       spacing=2 * GRID)  # fmt: skip
+            line.setStretch(1, 1)
+            card.body.addLayout(line)
+            card.body.addSpacing(GRID)
+        welcome = title("Welcome to PET Studio")
+        introduction = Label(INTRODUCTION, wrap=True)
+        footer = row(self.skip, None, self.begin)
+        middle = QWidget()
+        middle.setMaximumWidth(82 * GRID)
+        middle.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        middle.setLayout(column(
+            welcome, introduction, card, self.network_note, self.error, self.progress, footer, spacing=2 * GRID,
+        ))  # fmt: skip
+        scroll = ScrollColumn(margin=4 * GRID)
+        scroll.body.addStretch(1)
+        scroll.body.addWidget(middle, 0, Qt.AlignmentFlag.AlignHCenter)
+        scroll.body.addStretch(2)
+        self.setLayout(column(scroll))
+
+    def enter(self, argument: Any = None) -> None:
+        run_task(self, self.backend.starter_missing, done=self._tell_whether_needed)
+        self.begin.setFocus()
+
+    def train(self) -> None:
+        """Fetch what is missing, then start the quickstart run."""
+        self.error.hide()
+        self.begin.setEnabled(False)
+        task = run_task(self, self.backend.fetch_starter, done=lambda _pack: self._start(), failed=self._fail,
+                        progress=self.progress.report)  # fmt: skip
+        self.progress.start("Fetching the starter pack…", task)
+
+    def _start(self) -> None:
+        def plan_and_start() -> str:
+            return self.backend.start_run(self.backend.quickstart_spec())
+
+        task = run_task(self, plan_and_start, done=self._started, failed=self._fail)
+        self.progress.start("Starting the run…", task)
+
+    def _started(self, run_id: str) -> None:
+        self.progress.stop()
+        self.begin.setEnabled(True)
+        self.navigate.emit("run", run_id)
+
+    def _fail(self, error: StudioError) -> None:
+        self.progress.stop()
+        self.begin.setEnabled(True)
+        if not isinstance(error, Cancelled):
+            self.error.show_error(error)
+
+    def _skip(self) -> None:
+        self.navigate.emit("new_run", None)
+
+    def _tell_whether_needed(self, missing: bool) -> None:
+        self.network_note.setText(
+            "Fetching uses the network, and only when you press the button."
+            if missing
+            else "The starter pack is already on this machine; nothing has to be fetched."
+        )

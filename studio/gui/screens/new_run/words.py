@@ -1,0 +1,74 @@
+"""The forecast in words: figures with units, their band, and honest silence where nothing is known."""
+
+from collections.abc import Callable
+
+from studio.core.facts import DeviceFacts
+from studio.core.forecast import EnergyForecast, Estimate, MemoryForecast, TimeForecast
+from studio.core.plan import Plan
+from studio.core.units import format_bytes, format_seconds, format_watt_hours
+
+PART_WORDS = {
+    "weights": "Base weights",
+    "trainable": "Trainable parameters",
+    "gradients": "Gradients",
+    "optimizer": "Optimizer state",
+    "activations": "Activations",
+    "logits": "Logits",
+    "workspace": "Workspace",
+    "context": "Runtime and driver",
+}
+BASIS_WORDS = {
+    "formula": "From formulas alone.",
+    "simulated": "From formulas and measured kernels.",
+    "probed": "From a short trial on this machine.",
+    "calibrated": "From formulas, corrected by your own runs.",
+}
+
+
+def memory_words(memory: MemoryForecast) -> tuple[str, str]:
+    return format_bytes(memory.total_bytes), _band(memory.low_bytes, memory.high_bytes, format_bytes)
+
+
+def device_words(device: DeviceFacts | None) -> str:
+    if device is None:
+        return ""
+    kind = "memory" if device.kind == "cpu" else "GPU memory"
+    return f"{format_bytes(device.free_bytes)} free of {format_bytes(device.total_bytes)} {kind}"
+
+
+def time_words(time: TimeForecast) -> tuple[str, str]:
+    return format_seconds(time.seconds), _band(time.low, time.high, format_seconds)
+
+
+def step_words(estimate: Estimate, plan: Plan) -> tuple[str, str]:
+    return f"{plan.steps:,}", f"{format_seconds(estimate.time.seconds_per_step)} each"
+
+
+def energy_words(energy: EnergyForecast) -> tuple[str, str]:
+    if energy.watt_hours is None:
+        return "unknown", "this device has no power meter"
+    if energy.low is None or energy.high is None:
+        return format_watt_hours(energy.watt_hours), ""
+    return format_watt_hours(energy.watt_hours), _band(energy.low, energy.high, format_watt_hours)
+
+
+def cost_words(energy: EnergyForecast, currency: str) -> tuple[str, str]:
+    if energy.cost is None:
+        return "unknown", "set your tariff in Settings"
+    shown = f"{energy.cost:.2f}" if energy.cost >= 0.01 else "under 0.01"
+    return f"{shown} {currency}".strip(), ""
+
+
+def co2_words(energy: EnergyForecast) -> tuple[str, str]:
+    if energy.co2_g is None:
+        return "unknown", "set your grid in Settings"
+    return (f"{energy.co2_g / 1000:.1f} kg", "") if energy.co2_g >= 1000 else (f"{energy.co2_g:.2g} g", "")
+
+
+def trainable_words(plan: Plan) -> tuple[str, str]:
+    return f"{plan.trainable:,}", f"{plan.trainable / plan.total:.2%} of {plan.total:,}"
+
+
+def _band(low: float, high: float, format_: Callable[[float], str]) -> str:
+    first, last = format_(low), format_(high)
+    return first if first == last else f"{first} – {last}"

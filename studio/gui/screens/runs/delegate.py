@@ -1,0 +1,37 @@
+"""Draws a run's state in a table cell as a shape and a word."""
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtGui import QPainter
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+
+from studio.gui.theme import theme
+from studio.gui.widgets.signs import STATES, draw_shape
+
+Index = QModelIndex | QPersistentModelIndex
+
+
+class StateDelegate(QStyledItemDelegate):
+    """For cells whose text is a run state."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
+        state = index.data()
+        self.initStyleOption(option, index)
+        option.text = ""  # type: ignore[attr-defined]
+        style = option.widget.style()  # type: ignore[attr-defined]
+        style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)  # type: ignore[attr-defined]
+        if state not in STATES:
+            return
+        word, token, shape = STATES[state]
+        rect = option.rect  # type: ignore[attr-defined]
+        side = option.fontMetrics.height() * 0.75  # type: ignore[attr-defined]
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(rect.x() + 10, rect.center().y() - side / 2 + 0.5, side, side)
+        draw_shape(painter, shape, box, theme().color(token))
+        painter.setPen(theme().color("text"))
+        painter.drawText(rect.adjusted(round(side) + 18, 0, 0, 0), int(Qt.AlignmentFlag.AlignVCenter), word)
+        painter.restore()
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
+        hint = super().sizeHint(option, index)
+        return QSize(hint.width() + 24, hint.height())

@@ -1,0 +1,1 @@
+"""Settings: appearance, energy, training defaults, folders."""

@@ -1,0 +1,238 @@
+"""A backend that answers at once with realistic facts; tests change its fields."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from studio.api import Site
+from studio.core.errors import StudioError
+from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
+from studio.core.forecast import Advice, EnergyForecast, Estimate, MemoryForecast, MemoryParts, TimeForecast
+from studio.core.plan import Auto, Plan, PlannedPlacement
+from studio.core.problems import Problem
+from studio.core.spec import parse_spec
+from studio.core.units import GIB, MIB
+from studio.gui.backend import Backend, Check
+
+MODEL = ModelFacts(
+    name="smollm2-135m-instruct", path="/library/models/smollm2", architecture="LlamaForCausalLM", model_type="llama",
+    kind="decoder", params=134_515_008, weight_bytes=269 * MIB, dtype="bfloat16", layers=30, hidden=576,
+    intermediate=1536, heads=9, kv_heads=3, head_dim=64, vocab=49_152, max_positions=8192, tied_embeddings=True,
+    gated_mlp=True, has_chat_template=True, license="Apache-2.0", fingerprint="ab" * 32,
+)  # fmt: skip
+ENCODER = MODEL.model_copy(update={
+    "name": "minilm-l6", "architecture": "BertModel", "model_type": "bert", "kind": "encoder", "params": 22_713_216,
+    "weight_bytes": 87 * MIB, "dtype": "float32", "layers": 6, "hidden": 384, "has_chat_template": False,
+})  # fmt: skip
+BOOLQ = DataFacts(
+    name="boolq", path="/library/datasets/boolq", rows=15_942, columns=("question", "passage", "label"),
+    format="prompt-completion",
+    mapping={"prompt": "{passage}\nQuestion: {question}?\nAnswer:", "completion": "{label}"},
+    labels=(), license="CC BY-SA 3.0", source="BoolQ", fingerprint="cd" * 32,
+)  # fmt: skip
+IMDB = DataFacts(
+    name="imdb-sample", path="/library/datasets/imdb", rows=200, columns=("text", "label"), format="classification",
+    mapping={"text": "text", "label": "label"}, labels=("negative", "positive"), license="Research use",
+)  # fmt: skip
+CPU = DeviceFacts(id="cpu", name="AMD EPYC 7B13", kind="cpu", total_bytes=16 * GIB, free_bytes=13 * GIB, cores=2)
+GPU = DeviceFacts(
+    id="cuda:0", name="NVIDIA GeForce RTX 4090", kind="cuda", total_bytes=24 * GIB, free_bytes=21 * GIB,
+    compute_capability=(8, 9), bf16=True, power_limit_w=450, driver="570.86",
+)  # fmt: skip
+
+LORA_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "rank": {"type": "integer", "default": 8, "minimum": 1, "maximum": 1024, "ui": {"label": "Rank", "step": 1},
+                 "description": "Rank r of the update; parameters grow in proportion."},
+        "alpha": {"type": "number", "default": 16.0, "ui": {"label": "Alpha"},
+                  "description": "The update is scaled by alpha / rank."},
+        "dropout": {"type": "number", "default": 0.0, "minimum": 0, "maximum": 0.95,
+                    "ui": {"label": "Dropout", "step": 0.05, "advanced": True}},
+        "rslora": {"type": "boolean", "default": False,
+                   "ui": {"label": "Rank-stabilised scale", "advanced": True}},
+    },
+}  # fmt: skip
+BITFIT_SCHEMA: dict[str, Any] = {"type": "object", "properties": {}}
+WHERE = "role in (q, k, v, o, gate, up, down)"
+
+
+def method(id_: str, title: str, summary: str, schema: dict[str, Any], where: str) -> Any:
+    """A MethodInfo look-alike: the services are not imported in these tests."""
+    return SimpleNamespace(
+        id=id_, kind="method", title=title, summary=summary, paper="Hu et al., 2021, arXiv 2106.09685",
+        formula="y = W x + (alpha / r) B A x", version="1.0.0", params_schema=schema,
+        traits={"kinds": ["linear"], "where": where, "mergeable": True, "learning_rate": 2e-4},
+        tags=("low-rank", "mergeable"), readme=f"# {title}\n\n{summary}",
+    )  # fmt: skip
+
+
+def llama_sites(layers: int = 30) -> tuple[Site, ...]:
+    shapes = {"q": (576, 576), "k": (576, 192), "v": (576, 192), "o": (576, 576),
+              "gate": (576, 1536), "up": (576, 1536), "down": (1536, 576)}  # fmt: skip
+    return tuple(
+        Site(f"layers.{layer}.{role}_proj", "linear", role, layer, d_in, d_out, (d_out, d_in), has_bias=False)
+        for layer in range(layers)
+        for role, (d_in, d_out) in shapes.items()
+    )
+
+
+def estimate(verdict: str = "fits", *, energy: bool = True) -> Estimate:
+    parts = MemoryParts(
+        weights=269 * MIB, trainable=10 * MIB, gradients=10 * MIB, optimizer=20 * MIB, activations=1300 * MIB,
+        logits=780 * MIB, workspace=96 * MIB, context=420 * MIB,
+    )  # fmt: skip
+    factor = {"fits": 1, "close": 7, "does not fit": 12}[verdict]
+    total = parts.total * factor
+    advice = (
+        (Advice(change="Recompute activations in the backward pass", saves_bytes=1100 * MIB,
+                patch={"train.checkpointing": True}),
+         Advice(change="Halve the micro-batch to 4 rows", saves_bytes=900 * MIB, patch={"train.micro_batch": 4}))
+        if verdict != "fits" else ()
+    )  # fmt: skip
+    return Estimate(
+        memory=MemoryForecast(
+            total_bytes=total, low_bytes=int(total * 0.94), high_bytes=int(total * 1.08), parts=parts
+        ),
+        time=TimeForecast(seconds=424, low=360, high=610, seconds_per_step=6.9),
+        energy=EnergyForecast(watt_hours=12.4, low=10.1, high=17.2, cost=0.004, co2_g=4.7) if energy
+        else EnergyForecast(),
+        fits=verdict != "does not fit", verdict=verdict, device="cuda:0", basis="calibrated",
+        evidence="From formulas, corrected by 3 of your own runs on this device.", advice=advice,
+    )  # fmt: skip
+
+
+def plan() -> Plan:
+    placed = PlannedPlacement(
+        use="lora", version="1.0.0", where=WHERE, params={"rank": 8, "alpha": 16.0},
+        sites=tuple(site.path for site in llama_sites()), trainable=2_442_240,
+    )  # fmt: skip
+    return Plan(
+        task="sft", model_source="library:smollm2-135m-instruct", model_path=MODEL.path, model_fingerprint="ab",
+        data_source="library:boolq", data_path=BOOLQ.path, data_fingerprint="cd", format="prompt-completion",
+        columns=dict(BOOLQ.mapping), train_rows=15_742, eval_rows=200, split_seed=0, max_rows=None, max_length=512,
+        placements=(placed,), train_head=False, trainable=2_442_240, total=136_957_248, device="cuda:0",
+        precision="bf16", micro_batch=8, accumulation=2, effective_batch=16, steps=60, tokens_per_step=2304,
+        learning_rate=2e-4, weight_decay=0.0, schedule="cosine", warmup_steps=2, clip_norm=1.0, checkpointing=False,
+        packing=False, eval_every=20, save_every=20, keep_checkpoints=2, early_stopping=None, seed=0,
+        autos=(
+            Auto(field="data.format", value="prompt-completion", reason="recognised by its columns"),
+            Auto(field="train.precision", value="bf16",
+                 reason="NVIDIA GeForce RTX 4090 computes bf16 natively; trainable tensors stay fp32"),
+            Auto(field="train.micro_batch", value=8, reason="about 2.9 GiB of 21 GiB free"),
+            Auto(field="train.learning_rate", value=2e-4, reason="the default of lora"),
+            Auto(field="train.checkpointing", value=False, reason="the activations fit the memory"),
+        ),
+    )  # fmt: skip
+
+
+class FakeBackend(Backend):
+    """Everything a screen asks for; ``calls`` lists what it asked to be done."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self.model_list = [MODEL, ENCODER]
+        self.data_list = [BOOLQ, IMDB]
+        self.method_list = [
+            method("lora", "LoRA", "Adds a trainable low-rank product to chosen weight matrices; mergeable.",
+                   LORA_SCHEMA, WHERE),
+            method("bitfit", "BitFit", "Trains only the biases of the model.", BITFIT_SCHEMA, "kind == linear"),
+        ]  # fmt: skip
+        self.device_list = [CPU, GPU]
+        self.answer: Callable[[Mapping[str, Any]], Check] = self.check_structure
+        self.draft: dict[str, Any] | None = None
+        self.start_error: StudioError | None = None
+        self.starter_steps: list[tuple[str, float | None]] = [("downloading the starter pack", 0.5)]
+        self.starter_error: StudioError | None = None
+        self.running: list[str] = []
+        self.settings: Any = None
+
+    def models(self) -> list[ModelFacts]:
+        return list(self.model_list)
+
+    def datasets(self) -> list[DataFacts]:
+        return list(self.data_list)
+
+    def methods(self) -> list[Any]:
+        return list(self.method_list)
+
+    def devices(self) -> list[DeviceFacts]:
+        return list(self.device_list)
+
+    def sites(self, model_source: str) -> tuple[Site, ...]:
+        return llama_sites()
+
+    def data_facts(self, source: str) -> DataFacts:
+        return next(facts for facts in self.data_list if source == f"library:{facts.name}")
+
+    def count(
+        self, model_source: str, method: str, params: Mapping[str, Any], where: str | None, budget: int | None = None
+    ) -> Any:
+        rank = int(params.get("rank", 8))
+        return SimpleNamespace(
+            trainable=305_280 * rank, total=MODEL.params, fraction=305_280 * rank / MODEL.params, tensors=420,
+            file_bytes=305_280 * rank * 4, params={"rank": rank}, where=where or WHERE, sites=210,
+        )  # fmt: skip
+
+    def add_model(self, path: Path, *, progress: Any, cancelled: Any) -> ModelFacts:
+        self.calls.append(("add_model", path))
+        progress("copying", 1.0)
+        added = MODEL.model_copy(update={"name": path.stem})
+        self.model_list.append(added)
+        return added
+
+    def add_dataset(self, path: Path, *, progress: Any, cancelled: Any) -> DataFacts:
+        self.calls.append(("add_dataset", path))
+        progress("reading", 1.0)
+        added = BOOLQ.model_copy(update={"name": path.stem})
+        self.data_list.append(added)
+        return added
+
+    def check_structure(self, raw: Mapping[str, Any]) -> Check:
+        """Structural problems as the real services find them, else a plan that fits."""
+        problems: tuple[Problem, ...] = parse_spec(raw).problems
+        return Check(problems) if problems else Check((), plan(), estimate(), GPU)
+
+    def check(self, raw: Mapping[str, Any]) -> Check:
+        self.calls.append(("check", raw))
+        return self.answer(raw)
+
+    def start_run(self, raw: Mapping[str, Any]) -> str:
+        if self.start_error is not None:
+            raise self.start_error
+        self.calls.append(("start_run", raw))
+        return "20261124-063100-run-4f2a"
+
+    def quickstart_spec(self) -> dict[str, Any]:
+        return {"name": "First run"}
+
+    def starter_missing(self) -> bool:
+        return True
+
+    def fetch_starter(self, *, progress: Any, cancelled: Any) -> None:
+        for phase, fraction in self.starter_steps:
+            progress(phase, fraction)
+        if self.starter_error is not None:
+            raise self.starter_error
+        self.calls.append(("fetch_starter", None))
+
+    def load_draft(self) -> dict[str, Any] | None:
+        return self.draft
+
+    def save_draft(self, raw: Mapping[str, Any]) -> None:
+        self.draft = dict(raw)
+
+    def load_settings(self) -> Any:
+        return self.settings if self.settings is not None else super().load_settings()
+
+    def save_settings(self, settings: Any) -> None:
+        self.settings = settings
+
+    def active_runs(self) -> list[str]:
+        return list(self.running)
+
+    def stop_run(self, run_id: str) -> None:
+        self.calls.append(("stop_run", run_id))
+
+    # --- Run, Runs, Models, Data, Methods, Devices (appended by their owner) ----------------------------------
