@@ -1,6 +1,5 @@
 """Opening the catalog file: once per thread for as long as it is needed, always migrated."""
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +27,10 @@ def opened(path: Path) -> Iterator[None]:
     if getattr(_depth, "count", 0):
         yield
         return
-    _connect(path)
-    _depth.count = 1
+    _prepare(path)
     try:
+        DATABASE.connect()
+        _depth.count = 1
         yield
     except OperationalError as error:
         raise MachineError(
@@ -57,17 +57,28 @@ def find_damage() -> list[str]:
 
 
 def set_aside(path: Path) -> None:
-    """Rename the catalog to ``….before-rebuild`` with its journal files; the next opening makes a new one."""
+    """Rename the catalog to ``….before-rebuild`` with its journal files; the next opening makes a new one.
+
+    Raises:
+        MachineError: another program holds the file.
+    """
     with _opening:
         _migrated.discard(path)
-        for suffix in ("", "-wal", "-shm"):
-            kept = path.with_name(f"{path.name}.before-rebuild{suffix}")
-            kept.unlink(missing_ok=True)
-            if path.with_name(path.name + suffix).exists():
-                path.with_name(path.name + suffix).rename(kept)
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                kept = path.with_name(f"{path.name}.before-rebuild{suffix}")
+                kept.unlink(missing_ok=True)
+                if path.with_name(path.name + suffix).exists():
+                    path.with_name(path.name + suffix).rename(kept)
+        except OSError as error:
+            raise MachineError(
+                f"the catalog cannot be set aside: {error.strerror or error}",
+                where=str(path),
+                hint="close the other windows of PET Studio, then try again",
+            ) from error
 
 
-def _connect(path: Path) -> None:
+def _prepare(path: Path) -> None:
     with _opening:
         if path not in _migrated or not path.exists():
             try:
@@ -78,7 +89,3 @@ def _connect(path: Path) -> None:
             _migrated.add(path)
         if DATABASE.database != str(path):
             DATABASE.init(str(path))
-    try:
-        DATABASE.connect()
-    except (OperationalError, sqlite3.OperationalError) as error:
-        raise MachineError(f"the catalog cannot be opened: {error}", where=str(path)) from error

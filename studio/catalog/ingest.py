@@ -104,6 +104,8 @@ def _columns(snapshot: RunSnapshot, *, died: bool) -> dict[str, Any]:
         "eval_before": _finite(losses[0]) if losses else None,
         "eval_after": _finite(losses[-1]) if losses else None,
         "seconds": measured.seconds if measured else None,
+        "seconds_per_step": measured.seconds_per_step if measured else None,
+        "tokens_per_second": measured.tokens_per_second if measured else None,
         "watt_hours": measured.watt_hours if measured else None,
         "peak_bytes": measured.peak_bytes if measured else None,
         "error": snapshot.error.message if snapshot.error else DIED if crashed else "",

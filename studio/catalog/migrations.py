@@ -27,9 +27,12 @@ _M001 = """
 CREATE TABLE run (
     key INTEGER NOT NULL PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
     task TEXT NOT NULL, model TEXT NOT NULL, data TEXT NOT NULL, method TEXT NOT NULL,
+    model_fingerprint TEXT NOT NULL, device TEXT NOT NULL, precision TEXT NOT NULL,
     trainable INTEGER, step INTEGER NOT NULL, steps INTEGER,
     created REAL NOT NULL, started REAL, updated REAL, ended REAL,
-    eval_before REAL, eval_after REAL, seconds REAL, watt_hours REAL, peak_bytes INTEGER,
+    eval_before REAL, eval_after REAL,
+    seconds REAL, seconds_per_step REAL, tokens_per_second REAL, watt_hours REAL, peak_bytes INTEGER,
+    predicted_bytes INTEGER, predicted_seconds_per_step REAL, predicted_watts REAL,
     error TEXT NOT NULL, parent TEXT, star INTEGER NOT NULL, notes TEXT NOT NULL, trashed REAL,
     log_offset INTEGER NOT NULL, log_bytes INTEGER NOT NULL
 );

@@ -9,7 +9,7 @@ from peewee import JOIN
 
 from studio.catalog import curves
 from studio.catalog.models import Document, MetricSummary, Run, Tag, tuples
-from studio.catalog.rows import RunFilter, RunRow
+from studio.catalog.rows import Measurement, RunFilter, RunRow
 from studio.catalog.search import matching
 from studio.catalog.snapshots import load_snapshot
 from studio.core.errors import UserError
@@ -85,6 +85,14 @@ def tag_counts() -> dict[str, int]:
     for (tag,) in tuples(Tag.select(Tag.tag).order_by(Tag.tag)):
         counts[tag] = counts.get(tag, 0) + 1
     return counts
+
+
+def list_measurements(limit: int) -> list[Measurement]:
+    """The newest finished runs that have both a prediction and a measurement, trashed ones included."""
+    query = Run.select(*(getattr(Run, name) for name in Measurement.__dataclass_fields__))
+    known = Run.predicted_bytes.is_null(False) & Run.peak_bytes.is_null(False) & Run.seconds_per_step.is_null(False)
+    finished = query.where(Run.state.in_(("completed", "stopped")) & known)
+    return [Measurement(*row) for row in tuples(finished.order_by(Run.created.desc()).limit(limit))]
 
 
 def _key(run_id: str) -> int:

@@ -48,6 +48,8 @@ class RunRow:
     model: str
     data: str
     method: str
+    device: str
+    precision: str
     trainable: int | None
     step: int
     steps: int | None
@@ -58,6 +60,8 @@ class RunRow:
     eval_before: float | None
     eval_after: float | None
     seconds: float | None
+    seconds_per_step: float | None
+    tokens_per_second: float | None
     watt_hours: float | None
     peak_bytes: int | None
     error: str
@@ -83,3 +87,19 @@ class RunFilter:
     method: str = ""
     starred: bool = False
     trashed: bool = False
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A finished run's prediction before any correction, and what was measured; bytes, seconds, watts."""
+
+    model_fingerprint: str
+    device: str
+    precision: str
+    predicted_bytes: int
+    predicted_seconds_per_step: float
+    predicted_watts: float | None
+    peak_bytes: int
+    seconds_per_step: float
+    seconds: float
+    watt_hours: float | None

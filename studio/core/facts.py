@@ -15,7 +15,7 @@ class ModelFacts(Fact):
     """A base model, from its config and weight header alone.
 
     ``params`` counts every stored scalar once (tied tensors once). ``weight_bytes`` is the size of the stored
-    weights. ``fingerprint`` is the SHA-256 over config and weights' headers and sizes.
+    weights. ``fingerprint`` is the SHA-256 over config and weights' headers, sizes and samples.
     """
 
     name: str

@@ -72,6 +72,14 @@ class Advice(Forecast):
     patch: dict[str, Any]
 
 
+class Uncorrected(Forecast):
+    """The formula's own figures, before any correction from past runs: what later corrections are learned from."""
+
+    peak_bytes: int
+    seconds_per_step: float
+    watts: float | None = None
+
+
 class Estimate(Forecast):
     """What a run will need. ``fits`` is None when the device's memory is unknown."""
 
@@ -84,3 +92,4 @@ class Estimate(Forecast):
     basis: Basis
     evidence: str  # one sentence: what the figures rest on
     advice: tuple[Advice, ...] = ()
+    uncorrected: Uncorrected | None = None

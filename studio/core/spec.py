@@ -53,13 +53,20 @@ class DataRef(SpecPart):
         default=None, description="Role to column name or template, e.g. prompt: 'Q: {question}'"
     )
     split: Split = Split()
-    max_length: int = Field(default=512, ge=8, le=1_048_576, description="Longest row, in tokens")
+    max_length: Auto | int = Field(default="auto", description="Longest row, in tokens")
     max_rows: int | None = Field(default=None, ge=1, description="Use only the first rows, after the shuffle")
 
     @field_validator("source")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
         return checked_source(value)
+
+    @field_validator("max_length")
+    @classmethod
+    def _sensible_length(cls, value: Auto | int) -> Auto | int:
+        if value != "auto" and not 8 <= value <= 1_048_576:
+            raise ValueError("must be from 8 to 1,048,576, or auto")
+        return value
 
 
 class Placement(SpecPart):

@@ -1,5 +1,6 @@
 """Rows from Parquet and Arrow files, a batch at a time."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def _rows(batches: Any, path: Path, meter: Meter, total: int) -> Iterator[dict[s
     size_bytes = path.stat().st_size
     done = 0
     for batch in batches:
+        classes = _class_names(batch.schema.metadata)
         columns = {name: _values(batch.column(name), name, path) for name in batch.schema.names}
+        columns |= {name: _named(columns[name], classes[name]) for name in columns.keys() & classes.keys()}
         names = list(columns)
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(names, values, strict=True))
@@ -68,6 +71,21 @@ def _values(column: Any, name: str, path: Path) -> list[Any]:
         column = column.cast(pa.string())
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+    """The names of numbered classes by column, which the HF datasets library leaves in the file."""
+    try:
+        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        classes = {name: feature["names"] for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError):  # no such note, or one of another shape
+        return {}
+    return {name: names for name, names in classes.items() if isinstance(names, list)}
+
+
+def _named(values: list[Any], names: list[str]) -> list[Any]:
+    """Class numbers as their names; others (-1 stands for "unknown") as missing."""
+    return [str(names[value]) if isinstance(value, int) and 0 <= value < len(names) else None for value in values]
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> UserError:

@@ -1,11 +1,9 @@
 """Reading a dataset's files once, into numbered rows with a fingerprint and a profile of the columns."""
 
-import errno
 import hashlib
 import json
 import math
 import os
-import shutil
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from studio.core.errors import MachineError, UserError
-from studio.core.units import format_bytes
+from studio.core.errors import UserError
 from studio.datasets.profile import Profile
 from studio.datasets.progress import CancelCheck, Meter, Progress
 from studio.datasets.readers import find_files, read_rows
@@ -43,18 +40,6 @@ def ingest(
 
 def store_rows(rows: Iterator[dict[str, Any]], folder: Path, meter: Meter, name: str) -> Ingested:
     """Write rows to ``folder``; ``name`` is what messages call their source."""
-    try:
-        return _write(rows, folder, meter, name)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise MachineError(f"cannot store the dataset: {error.strerror}", where=str(folder)) from error
-        free = format_bytes(shutil.disk_usage(folder).free)
-        raise MachineError(
-            f"the disk is full: {free} free", where=str(folder), hint="free some space and add the dataset again"
-        ) from error
-
-
-def _write(rows: Iterator[dict[str, Any]], folder: Path, meter: Meter, name: str) -> Ingested:
     profile = Profile()
     offsets = array("Q")
     digest = hashlib.sha256()

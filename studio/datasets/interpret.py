@@ -7,6 +7,9 @@ from studio.core.problems import did_you_mean
 from studio.datasets.detect import Detection, detect, detect_mapping
 from studio.datasets.formats import FORMATS, infer_format
 from studio.datasets.profile import Profile
+from studio.datasets.store import StoredDataset
+
+SUGGESTING_ROWS = 1000
 
 
 def interpret(profile: Profile, format_: str, mapping: Mapping[str, str] | None) -> Detection:
@@ -25,6 +28,16 @@ def interpret(profile: Profile, format_: str, mapping: Mapping[str, str] | None)
             hint=f"name the columns for its roles: {', '.join(FORMATS[format_].roles)}",
         )
     return Detection(format_, found, 1.0, "Format chosen by the user, columns found by their names.")
+
+
+def suggest_mapping(stored: StoredDataset, format_: str) -> dict[str, str] | None:
+    """The columns that would fit a format, judged by the first rows; None if none do."""
+    if format_ == stored.facts.format:
+        return dict(stored.facts.mapping)
+    profile = Profile()
+    for row in stored.rows(0, SUGGESTING_ROWS):
+        profile.add(row)
+    return detect_mapping(format_, profile) if format_ in FORMATS else None
 
 
 def _format_of(mapping: Mapping[str, str], format_: str) -> str:

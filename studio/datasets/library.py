@@ -12,6 +12,7 @@ from studio.core.facts import DataFacts
 from studio.core.problems import Problem, did_you_mean
 from studio.datasets.check import check_mapping
 from studio.datasets.detect import Detection
+from studio.datasets.disk import disk_errors
 from studio.datasets.ingest import Ingested, ingest
 from studio.datasets.interpret import interpret
 from studio.datasets.labels import find_labels
@@ -103,9 +104,11 @@ class DatasetLibrary:
 
     def remove(self, name: str) -> None:
         """Take the dataset out of the library, with its rows."""
+        folder = Path(self.get(name).path)
         gone = self.root / f"{_REMOVED}{secrets.token_hex(4)}"
-        Path(self.get(name).path).rename(gone)
-        shutil.rmtree(gone)
+        with disk_errors(folder):
+            folder.rename(gone)
+            shutil.rmtree(gone)
 
     def resolve(
         self, source: str, *, progress: Progress | None = None, cancelled: CancelCheck | None = None
@@ -164,14 +167,15 @@ class DatasetLibrary:
     @contextmanager
     def _new_folder(self) -> Iterator[Path]:
         """A folder to fill, which is gone after the block unless it was published."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._clean()
-        folder = self.root / f"{_UNFINISHED}{secrets.token_hex(6)}"
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._clean()
+            folder = self.root / f"{_UNFINISHED}{secrets.token_hex(6)}"
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _clean(self) -> None:
         """Delete what an interrupted add or remove has left."""
@@ -182,17 +186,22 @@ class DatasetLibrary:
 
     def _publish(self, folder: Path, facts: DataFacts) -> DataFacts:
         target = self.root / slug(facts.name)
-        if target.exists():
-            present = read_record(target).facts
-            if present.fingerprint == facts.fingerprint and present.name == facts.name:
-                return present
-            raise UserError(
-                f"the library already has a dataset {present.name!r} with other rows",
-                where="name",
-                hint="choose another name, or remove the old one first",
-            )
-        folder.rename(target)
-        return facts.model_copy(update={"path": str(target)})
+        if not target.exists():
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.exists():
+                    raise
+            else:
+                return facts.model_copy(update={"path": str(target)})
+        present = read_record(target).facts  # also when another process was faster
+        if present.fingerprint == facts.fingerprint and present.name == facts.name:
+            return present
+        raise UserError(
+            f"the library already has a dataset {present.name!r} with other rows",
+            where="name",
+            hint="choose another name, or remove the old one first",
+        )
 
 
 def _facts(name: str, folder: Path, ingested: Ingested, detection: Detection) -> DataFacts:

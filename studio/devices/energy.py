@@ -1,10 +1,12 @@
 """Energy between two moments, from the most trustworthy meter that a device has."""
 
+import threading
 from dataclasses import dataclass
 from typing import Literal
 
 from studio.core.facts import DeviceSample
-from studio.devices.machine import power_is_averaged
+from studio.devices.machine import power_is_averaged, sample
+from studio.devices.sampler import Read
 
 AVERAGE_S = 1.0  # the stretch that averaged power looks back on
 LONGEST_STEP_S = 10.0  # a trapezoid over a longer gap (a suspended laptop) would be invention
@@ -29,14 +31,20 @@ class Energy:
 
 
 class EnergyMeter:
-    """Adds up energy from samples of one device, in the order of their times.
+    """Adds up the energy of one device since the meter was made; threads may share it.
 
-    Trusts the device's energy counter first, then the trapezoid of averaged power; instants of power are
-    never integrated, because their polling aliases with the steps of a training run.
+    A device with an energy counter needs reading only when somebody asks; for one without, ``add`` must be fed
+    samples about once a second. The counter is trusted first, then the trapezoid of averaged power; instants of
+    power are never integrated, because their polling aliases with the steps of a training run.
     """
 
-    def __init__(self, device_id: str, pid: int | None = None, *, averaged: bool | None = None) -> None:
+    def __init__(
+        self, device_id: str, pid: int | None = None, *, averaged: bool | None = None, read: Read | None = sample
+    ) -> None:
         self._averaged = power_is_averaged(device_id) if averaged is None else averaged
+        self._device_id = device_id
+        self._read = read
+        self._lock = threading.Lock()
         self._pid = pid
         self._first: DeviceSample | None = None
         self._last: DeviceSample | None = None
@@ -47,19 +55,34 @@ class EnergyMeter:
         self._pending_j = 0.0  # power since ``_counted``, kept in case the counter does not come back
         self._pending_s = 0.0
         self._shared: bool | None = None
+        self._take()
 
     def add(self, sample: DeviceSample) -> None:
-        """Take in the next sample."""
-        if self._last is not None:
-            self._add_power(self._last, sample)
-        if sample.energy_j is not None:
-            self._add_counter(sample.time, sample.energy_j)
-        self._first = self._first or sample
-        self._last = sample
-        self._note_sharing(sample)
+        """Take in the next sample; one that is older than the last adds nothing but its counter."""
+        with self._lock:
+            if self._last is not None:
+                self._add_power(self._last, sample)
+            if sample.energy_j is not None:
+                self._add_counter(sample.time, sample.energy_j)
+            self._first = self._first or sample
+            self._last = sample
+            self._note_sharing(sample)
+
+    def joules(self) -> float | None:
+        """Energy since the meter was made, up to now; None if the device has no meter."""
+        self._take()
+        return self.total().joules
 
     def total(self) -> Energy:
         """The energy from the first to the last sample."""
+        with self._lock:
+            return self._total()
+
+    def _take(self) -> None:
+        if self._read is not None:
+            self.add(self._read(self._device_id, self._pid))
+
+    def _total(self) -> Energy:
         seconds = self._last.time - self._first.time if self._first and self._last else 0.0
         counter_s, power_s = self._metered_s["counter"], self._metered_s["power"] + self._pending_s
         metered_s = counter_s + power_s

@@ -63,7 +63,10 @@ def encode_rows(
     """
     rows: list[Row] = []
     for done, index in enumerate(indices.tolist()):
-        encoded = encoder.encode(dataset.row(index))
+        try:
+            encoded = encoder.encode(dataset.row(index))
+        except UserError as error:
+            raise UserError(error.message, where=f"data, row {index + 1}", hint=error.hint) from error
         trained = np.asarray(encoded.trained, dtype=np.bool_)
         if encoded.label is not None or trained[1:].any():
             label = -1 if encoded.label is None else encoded.label

@@ -75,7 +75,7 @@ def _load_model(file: Path, report: Report) -> Any:
             # without it weights may stay packed, and a model with packed weights cannot be saved
             quantization_config=GgufConfig(dequantize=True),
         )
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, RuntimeError) as error:
         message = f"transformers cannot convert this GGUF file: {error}"
         raise UserError(message, where=str(file), hint=_INSTEAD) from error
 

@@ -20,10 +20,11 @@ class Component:
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes kept at the end of the forward pass, and the most that one layer keeps while it is recomputed."""
+    """Bytes kept at the end of the forward pass, at most during the backward pass, and its temporaries."""
 
     kept: int
-    one_layer: int
+    in_backward: int
+    workspace: int
 
 
 def measure_activations(inputs: EstimateInputs, batch: Batch, family: Family, footprint: Footprint) -> Activations:
@@ -35,14 +36,29 @@ def measure_activations(inputs: EstimateInputs, batch: Batch, family: Family, fo
         for layer in range(layers)
         if layer >= footprint.lowest[0]
     ]
+    outside = _outside_bytes(inputs, batch, footprint)
     if not sizes:
-        return Activations(_outside_bytes(inputs, batch, footprint), 0)
-    last_norm = 0.0 if family.post_norm else _norm_bytes(inputs, family) * batch.tokens
-    outside = last_norm + _outside_bytes(inputs, batch, footprint)
+        return Activations(outside, outside, 0)
+    last_norm = 0 if family.post_norm else round(_norm_bytes(inputs, family) * batch.tokens)
+    workspace = round(_workspace_bytes(inputs, family, footprint) * batch.tokens)
     if inputs.checkpointing:
-        hidden = inputs.width * inputs.model.hidden * batch.tokens
-        return Activations(round(hidden * len(sizes) + outside), round(max(sizes)))
-    return Activations(round(sum(sizes) + outside), round(max(sizes)))
+        hidden = inputs.width * inputs.model.hidden * batch.tokens * len(sizes)
+        return Activations(hidden + outside + last_norm, hidden + outside + round(max(sizes)), workspace)
+    kept = round(sum(sizes)) + outside + last_norm
+    return Activations(kept, kept, workspace)
+
+
+def _workspace_bytes(inputs: EstimateInputs, family: Family, footprint: Footprint) -> float:
+    """Per token: gradients and temporaries in flight inside one layer.
+
+    The feed-forward has gradients of two intermediates and of its input in flight; a recomputed layer holds
+    the third intermediate too, unless that is kept anyway. A norm in fp32 holds three of the hidden size, five
+    where it is the layer's last step.
+    """
+    model, width = inputs.model, inputs.width
+    recomputed = inputs.checkpointing and not any(use.keeps_middle for use in footprint.layers.values())
+    mlp = width * ((3 if recomputed else 2) * model.intermediate + model.hidden)
+    return max(mlp, (5 if family.ends_with_norm else 3) * FP32 * model.hidden)
 
 
 def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> list[Component]:
@@ -50,15 +66,9 @@ def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> li
     model, width, tokens = inputs.model, inputs.width, batch.tokens
     norm = _norm_bytes(inputs, family) * tokens
     after = 0.0 if family.norm == "rms" else 0.5  # LayerNorm keeps its input for its own weights too
-    first, second = (3, 6) if family.post_norm else (0, 3)
-    kept = [
-        Component(first + after, norm),
-        Component(2, _attention_bytes(inputs, batch, family)),
-        Component(second + after, norm),
-        Component(5, family.mlp_kept * width * model.intermediate * tokens),
-    ]
-    if family.norms == 4:
-        kept += [Component(2.5 + after, norm), Component(5.5 + after, norm)]
+    kept = [Component(stage + after, norm) for stage in family.norm_stages]
+    kept.append(Component(2, _attention_bytes(inputs, batch, family)))
+    kept.append(Component(5, family.mlp_kept * width * model.intermediate * tokens))
     if family.qk_norm:
         heads = model.heads + model.kv_heads
         kept.append(Component(1.05, FP32 * (heads * model.head_dim + heads) * tokens))
@@ -90,9 +100,12 @@ def _attention_bytes(inputs: EstimateInputs, batch: Batch, family: Family) -> fl
     if uses_dropout(inputs, family) and inputs.device.kind == "cpu":
         return (3 * FP32 * model.heads * batch.length + 3 * FP32 * queries) * tokens
     masked = inputs.packing or (inputs.masked and batch.rows > 1)
-    keys = queries if masked else model.kv_heads * model.head_dim
+    grouped = model.kv_heads * model.head_dim
+    keys = queries if masked else grouped
+    values_are_a_view = family.fused_rotary and keys == grouped
+    projection = queries + keys if values_are_a_view else 0
     mask = width * batch.length * tokens if masked else 0
-    return (width * 2 * (queries + keys) + FP32 * model.heads) * tokens + mask
+    return (width * (2 * (queries + keys) + projection) + FP32 * model.heads) * tokens + mask
 
 
 def _layer_bytes(

@@ -6,8 +6,13 @@ from typing import Literal
 from studio.core.facts import ModelFacts
 
 TANH_GELU = frozenset({"gpt2", "gptj", "gpt_neo", "codegen", "phi"})  # written out in four elementwise steps
-QK_NORM = frozenset({"qwen3", "gemma3", "gemma3_text", "olmo2", "smollm3_norm"})
+QK_NORM = frozenset({"qwen3", "gemma3", "gemma3_text", "olmo2"})
+ONE_NORM = frozenset(
+    {"phi", "gpt_neox", "falcon", "gptj", "codegen", "cohere"}
+)  # attention and feed-forward read the same input
 FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
+FUSED_ROTARY = frozenset({"gpt_neox", "phi3", "modernbert"})  # one projection makes queries, keys and values
+PARTIAL_ROTARY = frozenset({"gpt_neox", "phi3", "phi", "stablelm"})  # their concatenation changes the layout
 GATED_LAYER_NORM = frozenset({"stablelm", "cohere", "cohere2", "modernbert"})
 PRE_NORM_ENCODERS = frozenset({"modernbert", "nomic_bert", "eurobert"})
 DROPOUT = frozenset(
@@ -30,14 +35,18 @@ KNOWN = frozenset(
 class Family:
     """The shape of one transformer layer.
 
-    ``mlp_kept`` counts how many tensors of the intermediate size its feed-forward keeps. ``known`` says
-    whether the formula was derived for this family.
+    ``mlp_kept`` counts how many tensors of the intermediate size its feed-forward keeps. ``fused_rotary``:
+    values are a view that keeps the whole projection alive. ``output_copied``: the output projection reads a
+    copy of attention's output. ``known`` says whether the formula was checked on this family.
     """
 
     norm: Literal["rms", "layer"]
     post_norm: bool
-    norms: int
+    norm_stages: tuple[float, ...]  # where in the layer they lie, see ``footprint.PRE_NORM_STAGES``
     qk_norm: bool
+    fused_rotary: bool
+    output_copied: bool
+    ends_with_norm: bool
     mlp_kept: int
     dropout: bool
     known: bool
@@ -47,12 +56,24 @@ def family_of(model: ModelFacts) -> Family:
     """The family of a model, by its type where that says more than its facts."""
     name = model.model_type
     rms = model.gated_mlp and name not in GATED_LAYER_NORM
+    post_norm = model.kind == "encoder" and name not in PRE_NORM_ENCODERS
     return Family(
         norm="rms" if rms else "layer",
-        post_norm=model.kind == "encoder" and name not in PRE_NORM_ENCODERS,
-        norms=4 if name in FOUR_NORMS else 2,
+        post_norm=post_norm,
+        norm_stages=_norm_stages(name, post_norm),
         qk_norm=name in QK_NORM,
+        fused_rotary=name in FUSED_ROTARY,
+        output_copied=name in PARTIAL_ROTARY,
+        ends_with_norm=name in FOUR_NORMS or name == "olmo2",
         mlp_kept=3 if model.gated_mlp else 4 if name in TANH_GELU else 1,
         dropout=name in DROPOUT,
         known=name in KNOWN,
     )
+
+
+def _norm_stages(name: str, post_norm: bool) -> tuple[float, ...]:
+    if post_norm:
+        return (3, 6)
+    if name in ONE_NORM:
+        return (0,)
+    return (0, 2.5, 3, 5.5) if name in FOUR_NORMS else (0, 3)

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from studio.api import ParamDecl, Site
-from studio.core.facts import ModelFacts
 from studio.estimate.families import Family
 
 Position = tuple[float, float]  # layer, stage within it; the order of the forward pass
@@ -26,10 +25,14 @@ ATTENTION_IN, ATTENTION_OUT, MLP_IN, MLP_MIDDLE = 1.0, 2.0, 4.0, 5.0
 
 @dataclass(frozen=True)
 class LayerUse:
-    """What the sites of one layer keep per token, in scalars, and the sizes of the tensors they cast."""
+    """What the sites of one layer keep per token and what they cast, in scalars.
+
+    ``keeps_middle``: the input of the feed-forward's second map is among what is kept.
+    """
 
     kept: int
     cast: int
+    keeps_middle: bool
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,27 @@ class Footprint:
     """The declared tensors of a run, summed.
 
     ``trainable`` counts shared tensors once; ``base`` of them are base tensors trained in place.
-    ``matrices`` counts the weights of trained maps per use, for the work of their gradients. ``lowest`` is
-    where the backward pass ends: nothing below it is kept.
+    ``matrices`` and ``base_matrices`` count the weights of added and of base maps per use, for the work they
+    make. ``lowest`` is where the backward pass ends: nothing below it is kept.
     """
 
     trainable: int
     base: int
     matrices: int
+    base_matrices: int
     sites: int
     lowest: Position
     layers: Mapping[int | None, LayerUse]
 
     def use_of(self, layer: int | None) -> LayerUse:
-        return self.layers.get(layer, LayerUse(0, 0))
+        return self.layers.get(layer, LayerUse(0, 0, False))
 
 
-def measure_footprint(declared: Declared, model: ModelFacts, family: Family) -> Footprint:
+def measure_footprint(declared: Declared, family: Family) -> Footprint:
     """Sum the declarations up."""
     used = [(site, tuple(decls)) for site, decls in declared if decls]
     counts = {_key(site, decl): decl for site, decls in used for decl in decls}
+    maps = [decl for site, decls in used for decl in decls if _needs_input(decl, site)]
     lowest = min((position_of(site, family) for site, _ in used), default=TOP)
     by_layer: dict[int | None, list[tuple[Site, tuple[ParamDecl, ...]]]] = {}
     for site, decls in used:
@@ -63,10 +68,11 @@ def measure_footprint(declared: Declared, model: ModelFacts, family: Family) -> 
     return Footprint(
         trainable=sum(decl.count for decl in counts.values()),
         base=sum(decl.count for decl in counts.values() if decl.base),
-        matrices=sum(decl.count for _, decls in used for decl in decls if len(decl.shape) > 1),
+        matrices=sum(decl.count for decl in maps if decl.base is None),
+        base_matrices=sum(decl.count for decl in maps if decl.base),
         sites=sum(1 for _, decls in used if any(decl.base is None for decl in decls)),
         lowest=lowest,
-        layers={layer: _use(layer, sites, lowest, model, family) for layer, sites in by_layer.items()},
+        layers={layer: _use(layer, sites, lowest, family) for layer, sites in by_layer.items()},
     )
 
 
@@ -87,18 +93,18 @@ def _use(
     layer: int | None,
     sites: Sequence[tuple[Site, tuple[ParamDecl, ...]]],
     lowest: Position,
-    model: ModelFacts,
     family: Family,
 ) -> LayerUse:
     inputs: dict[object, int] = {}
     own = 0
     for site, decls in sites:
-        own += sum(_kept_at(decl, site, family) for decl in decls)
+        own += _bottlenecks(decls) + sum(_kept_at(decl, site, family) for decl in decls)
         if layer is not None and any(_needs_input(decl, site) for decl in decls):
             group = _input_group(site, family)
-            inputs[group] = 0 if group == ATTENTION_OUT and lowest < (layer, ATTENTION_OUT) else site.d_in
+            kept_already = group == ATTENTION_OUT and lowest < (layer, ATTENTION_OUT) and not family.output_copied
+            inputs[group] = 0 if kept_already else site.d_in
     cast = sum(decl.count for _, decls in sites for decl in decls if decl.base is None)
-    return LayerUse(own + sum(inputs.values()), cast)
+    return LayerUse(own + sum(inputs.values()), cast, MLP_MIDDLE in inputs)
 
 
 def _needs_input(decl: ParamDecl, site: Site) -> bool:
@@ -114,10 +120,14 @@ def _input_group(site: Site, family: Family) -> object:
     return float(stage) if shared and stage is not None else site.path
 
 
+def _bottlenecks(decls: Sequence[ParamDecl]) -> int:
+    """Scalars per token between a method's matrices: each keeps its input, and the first one's is the site's."""
+    widths = sorted(min(decl.shape) for decl in decls if decl.base is None and len(decl.shape) > 1)
+    return sum(widths[:-1])
+
+
 def _kept_at(decl: ParamDecl, site: Site, family: Family) -> int:
-    """Scalars per token that a tensor keeps besides the input: bottleneck, scaled output, normalised input."""
+    """Scalars per token that a vector keeps: what it scales. A bias keeps nothing."""
     if decl.base:
         return site.d_in if site.kind == "norm" and decl.base == "weight" and family.norm == "rms" else 0
-    if len(decl.shape) > 1:
-        return min(decl.shape)
-    return decl.count if decl.init == "ones" else 0  # a scale keeps what it scales, a bias nothing
+    return decl.count if len(decl.shape) == 1 and decl.init == "ones" else 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from studio.core.forecast import MemoryParts
 from studio.core.units import GIB, MIB
-from studio.estimate.activations import Activations, measure_activations
+from studio.estimate.activations import measure_activations
 from studio.estimate.batches import Batch, largest_batch, largest_eval_batch
 from studio.estimate.families import Family, family_of
 from studio.estimate.footprint import Footprint, measure_footprint
@@ -34,13 +34,14 @@ class Phase:
 def measure_memory(inputs: EstimateInputs, footprint: Footprint | None = None) -> MemoryParts:
     """The parts at the highest of the phases: loss, backward pass, evaluation."""
     family = family_of(inputs.model)
-    used = footprint or measure_footprint(inputs.declared, inputs.model, family)
-    peak = max(_phases(inputs, family, used), key=lambda phase: phase.total)
+    used = footprint or measure_footprint(inputs.declared, family)
+    peak = max(phases(inputs, family, used, largest_batch(inputs)), key=lambda phase: phase.total)
     trained = used.trainable + inputs.head_params
-    in_place = used.base if inputs.precision == "fp32" else 0  # then the master is the base tensor itself
+    in_fp32 = inputs.precision == "fp32"
+    in_place = used.base if in_fp32 else 0  # then the master is the base tensor itself
     on_cpu = inputs.device.kind == "cpu"
     return MemoryParts(
-        weights=(inputs.model.params - in_place) * inputs.width,
+        weights=(inputs.model.params + (inputs.head_params if not in_fp32 else 0) - in_place) * inputs.width,
         trainable=trained * FP32,
         gradients=trained * FP32,
         optimizer=trained * ADAM,
@@ -51,14 +52,12 @@ def measure_memory(inputs: EstimateInputs, footprint: Footprint | None = None) -
     )
 
 
-def _phases(inputs: EstimateInputs, family: Family, footprint: Footprint) -> list[Phase]:
-    batch = largest_batch(inputs)
+def phases(inputs: EstimateInputs, family: Family, footprint: Footprint, batch: Batch) -> list[Phase]:
+    """The moments of a run that may be its peak, with ``batch`` as its largest micro-batch."""
     kept = measure_activations(inputs, batch, family, footprint)
-    logits = _logits_bytes(inputs, batch)
-    phases = [Phase(kept.kept, logits, 0), _backward(inputs, batch, kept)]
-    if inputs.eval_rows:
-        phases.append(_evaluation(inputs))
-    return phases
+    loss = Phase(kept.kept, _logits_bytes(inputs, batch), 0)
+    backward = Phase(kept.in_backward, 0, kept.workspace)
+    return [loss, backward, _evaluation(inputs)] if inputs.eval_rows else [loss, backward]
 
 
 def _logits_bytes(inputs: EstimateInputs, batch: Batch) -> int:
@@ -66,23 +65,14 @@ def _logits_bytes(inputs: EstimateInputs, batch: Batch) -> int:
     return round(3 * FP32 * batch.trained * inputs.model.vocab) if inputs.language else 0
 
 
-def _backward(inputs: EstimateInputs, batch: Batch, kept: Activations) -> Phase:
-    """The backward pass through the last layer; with checkpointing, that layer has just been recomputed."""
-    recomputed = kept.one_layer if inputs.checkpointing else 0
-    return Phase(kept.kept + recomputed, 0, _layer_workspace(inputs, batch) if kept.one_layer else 0)
-
-
-def _layer_workspace(inputs: EstimateInputs, batch: Batch) -> int:
-    """Gradients and temporaries in flight inside one layer."""
-    model = inputs.model
-    mlp = inputs.width * (3 * model.intermediate + 2 * model.hidden)
-    norm = 3 * FP32 * model.hidden + inputs.width * model.hidden
-    return max(mlp, norm) * batch.tokens
-
-
 def _evaluation(inputs: EstimateInputs) -> Phase:
-    """A held-out batch: nothing is kept but the logits, in compute precision, fp32 and as log-probabilities."""
-    batch = largest_eval_batch(inputs)
+    """A held-out batch keeps its last hidden states and its logits: compute precision, fp32, log-probabilities.
+
+    Without such logits the highest moment is inside a layer.
+    """
+    model, batch = inputs.model, largest_eval_batch(inputs)
+    hidden = 2 * inputs.width * model.hidden * batch.tokens
+    if not inputs.language:
+        return Phase(hidden, 0, 3 * inputs.width * model.intermediate * batch.tokens)
     copies = 2 * FP32 + (inputs.width if inputs.width != FP32 else 0)
-    logits = round(copies * batch.trained * inputs.model.vocab) if inputs.language else 0
-    return Phase(0, logits, 0 if logits else _layer_workspace(inputs, batch))
+    return Phase(hidden, round(copies * batch.trained * model.vocab), 0)

@@ -89,6 +89,8 @@ def _ensure_package(name: str, folder: Path | None) -> None:
     known = sys.modules.get(name)
     if known is not None and (folder is None or list(known.__path__) == [str(folder)]):
         return
+    for stale in [module for module in sys.modules if module.startswith(f"{name}.")]:
+        del sys.modules[stale]  # another folder of that name was loaded before
     package = ModuleType(name)
     package.__path__ = [str(folder)] if folder else []
     sys.modules[name] = package

@@ -14,6 +14,7 @@ from studio.gui import fonts
 from studio.gui.appearance import dress
 from studio.gui.backend import Backend
 from studio.gui.main_window import MainWindow
+from studio.gui.screens.registry import SCREENS
 from studio.gui.theme import theme
 
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if specs:
         window.open_spec(specs[0])
     if "--smoke-test" in arguments:
-        QTimer.singleShot(1500, app.quit)
+        _visit_all(window, app)
     try:
         return app.exec()
     finally:
@@ -42,7 +43,8 @@ def make_application(arguments: Sequence[str]) -> QApplication:
     app = existing if isinstance(existing, QApplication) else QApplication(list(arguments))
     app.setApplicationName("PET Studio")
     app.setDesktopFileName("pet-studio")
-    app.setStyle("Fusion")
+    if not isinstance(existing, QApplication):
+        app.setStyle("Fusion")
     app.setWindowIcon(QIcon(str(resource("icons/app.svg"))))
     fonts.load_fonts()
     return app
@@ -57,6 +59,17 @@ def open_window(backend: Backend) -> MainWindow:
     window.show()
     QTimer.singleShot(0, window.start_background_work)
     return window
+
+
+def _visit_all(window: MainWindow, app: QApplication) -> None:
+    """The smoke test of an installed studio: build every screen, then leave."""
+
+    def visit() -> None:
+        for screen in SCREENS:
+            window.show_screen(screen.id)
+        QTimer.singleShot(1000, lambda: app.exit(0))
+
+    QTimer.singleShot(500, visit)
 
 
 def _is_new(backend: Backend) -> bool:

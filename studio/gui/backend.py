@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
     from studio.api import Site
     from studio.catalog.rows import RunFilter, RunRow
-    from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
+    from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
     from studio.core.forecast import Estimate
     from studio.core.plan import Plan
     from studio.core.problems import Problem
     from studio.datasets.formats import Format
+    from studio.datasets.preview import PreviewRow
     from studio.service.methods import Count, MethodInfo
     from studio.service.run_report import Comparison
     from studio.service.settings import Settings
 
 Progress = Callable[[str, float | None], None]
 Cancelled = Callable[[], bool]
+PREVIEW_TOKENS = 2048  # longest row of a preview
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ class Backend:
         from studio.service import libraries
 
         return find_sites(Path(libraries.models().resolve(model_source).path))
+
+    def select_sites(self, sites: "Sequence[Site]", where: str) -> "tuple[Site, ...]":
+        """The sites that an expression selects; UserError if it is none. Quick."""
+        from studio.models.where import select
+
+        return select(sites, where)
 
     def data_facts(self, source: str) -> "DataFacts":
         from studio.service import libraries
@@ -175,9 +183,11 @@ class Backend:
 
     def active_runs(self) -> list[str]:
         """Ids of runs that train now."""
+        from studio.core.state import ACTIVE
         from studio.service import runs
 
-        return [run.id for run in runs.list_runs(states=("starting", "running", "stopping"))]
+        runs.refresh()
+        return [run.id for run in runs.list_runs(runs.RunFilter(states=tuple(sorted(ACTIVE))))]
 
     def stop_run(self, run_id: str) -> None:
         """Save and stop."""
@@ -298,3 +308,73 @@ class Backend:
         from studio.service import runs
 
         return runs.export_curves(run_id, path)
+
+    def sample_device(self, device_id: str) -> "DeviceSample":
+        from studio.service.devices import sample
+
+        return sample(device_id)
+
+    def download_model(
+        self, repo: str, revision: str | None, *, progress: Progress, cancelled: Cancelled
+    ) -> "ModelFacts":
+        from studio.models.hub import download_model
+        from studio.models.tokens import get_token
+        from studio.service import libraries
+
+        endpoint, token = self.load_settings().hub_endpoint or None, get_token()
+        library = libraries.models()
+        return download_model(
+            repo, revision, library, endpoint=endpoint, token=token, progress=progress, cancelled=cancelled
+        )
+
+    def remove_model(self, name: str) -> None:
+        from studio.service import libraries
+
+        libraries.models().remove(name)
+
+    def dataset_rows(self, name: str, start: int, stop: int) -> list[dict[str, Any]]:
+        from studio.service import libraries
+
+        return libraries.datasets().open(name).rows(start, stop)
+
+    def preview(
+        self, name: str, format: str, mapping: Mapping[str, str], model: str, start: int, count: int
+    ) -> "list[PreviewRow]":
+        """Rows rendered with this mapping; as tokens of ``model`` unless it is empty. InvalidSpecError for a wrong one."""
+        from studio.core.errors import InvalidSpecError
+        from studio.datasets.check import check_mapping
+        from studio.datasets.encode import Encoder
+        from studio.datasets.labels import find_labels
+        from studio.datasets.preview import preview
+        from studio.service import libraries
+
+        stored = libraries.datasets().open(name)
+        classes = format == "classification"
+        labels = (
+            find_labels(stored, mapping["label"]) if classes and mapping.get("label") in stored.facts.columns else ()
+        )
+        problems = check_mapping(stored.facts, format, mapping, labels)
+        if problems:
+            raise InvalidSpecError(problems)
+        encoder = None
+        if model:
+            path = Path(libraries.models().get(model).path)
+            task = "classification" if classes else "sft"
+            encoder = Encoder(path, task=task, format=format, mapping=mapping, labels=labels, max_length=PREVIEW_TOKENS)
+        return preview(stored, encoder, format, mapping, labels, start, count)
+
+    def update_dataset(self, name: str, format: str, mapping: Mapping[str, str]) -> "DataFacts":
+        from studio.service import libraries
+
+        return libraries.datasets().update(name, format=format, mapping=mapping)
+
+    def remove_dataset(self, name: str) -> None:
+        from studio.service import libraries
+
+        libraries.datasets().remove(name)
+
+    def chosen_sites(self, sites: "Sequence[Site]", where: str, kinds: Sequence[str]) -> list[str]:
+        """Paths of the sites that a placement with this ``where`` takes."""
+        from studio.models.where import select
+
+        return [site.path for site in select(tuple(sites), where) if site.kind in kinds]

@@ -27,7 +27,7 @@ def set_icon(button: QAbstractButton, name: str, token: str = "text") -> None:
         button.setIcon(icon(name, token))
 
     tint()
-    theme().changed.connect(button, tint)
+    theme().watch(button, tint)
 
 
 def pixmap(name: str, token: str = "text", size: int = SIZE, scale: float = 1.0) -> QPixmap:

@@ -10,8 +10,8 @@ from studio import __version__
 from studio.core.errors import StudioError
 from studio.core.units import format_bytes
 from studio.gui import settings
-from studio.gui.appearance import dress
 from studio.gui.actions import Command, Commands
+from studio.gui.appearance import dress
 from studio.gui.backend import Backend
 from studio.gui.palette import CommandPalette
 from studio.gui.rail import Rail
@@ -106,7 +106,7 @@ class MainWindow(QMainWindow):
         screen = entry(screen_id).build(self.backend)
         screen.setAccessibleName(entry(screen_id).title)
         screen.navigate.connect(self.show_screen)
-        screen.noted.connect(lambda text: self.toast.show_note(text))
+        screen.noted.connect(self.toast.show_note)
         self._screens[screen_id] = screen
         self.stack.addWidget(screen)
         return screen
@@ -126,8 +126,8 @@ class MainWindow(QMainWindow):
         add(Command("save_spec", "Save spec as…", lambda: self._new_run("export_spec"), "File", "Ctrl+Shift+S"))
         add(Command("start_run", "Start run", lambda: self._new_run("start"), "File", "Ctrl+Return"))
         add(Command("quit", "Quit", self.close, "File", "Ctrl+Q"))
-        add(Command("undo", "Undo change of the form", lambda: self._new_run("undo"), "Edit", "Ctrl+Alt+Z"))
-        add(Command("redo", "Redo change of the form", lambda: self._new_run("redo"), "Edit", "Ctrl+Alt+Y"))
+        add(Command("undo", "Undo change of the form", lambda: self._new_run("undo"), "Edit", "Ctrl+Z"))
+        add(Command("redo", "Redo change of the form", lambda: self._new_run("redo"), "Edit", "Ctrl+Shift+Z"))
         for number, screen in enumerate(SCREENS, start=1):
             title = f"Go to {screen.title}"
             show = lambda name=screen.id: self.show_screen(name)  # noqa: E731 - bound early, once per screen

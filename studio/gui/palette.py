@@ -1,14 +1,15 @@
 """The command palette: type a few letters of what you want to do."""
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtGui import QKeyEvent, QKeySequence, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QFrame, QLineEdit, QListView, QWidget
+from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtGui import QKeyEvent, QKeySequence, QPainter, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QFrame, QLineEdit, QListView, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from studio.gui.actions import Command, Commands
-from studio.gui.theme import GRID
+from studio.gui.theme import GRID, theme
 from studio.gui.widgets.layout import column
 
 _ID = Qt.ItemDataRole.UserRole + 1
+_SHORTCUT = _ID + 1
 
 
 class CommandPalette(QFrame):
@@ -17,7 +18,7 @@ class CommandPalette(QFrame):
     def __init__(self, commands: Commands, window: QWidget) -> None:
         super().__init__(window, Qt.WindowType.Popup)
         self.setProperty("role", "card")
-        self._commands = commands
+        self._commands, self._over = commands, window
         self.field = QLineEdit()
         self.field.setPlaceholderText("What do you want to do?")
         self.field.setAccessibleName("Search commands")
@@ -25,6 +26,7 @@ class CommandPalette(QFrame):
         self.list.setAccessibleName("Commands")
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.list.setEditTriggers(QListView.EditTrigger.NoEditTriggers)
+        self.list.setItemDelegate(_ShortcutDelegate(self.list))
         self._model = QStandardItemModel(self)
         self.list.setModel(self._model)
         self.setLayout(column(self.field, self.list, margin=GRID))
@@ -35,11 +37,10 @@ class CommandPalette(QFrame):
 
     def open(self) -> None:
         """Show it over the upper middle of the window."""
-        window = self.parentWidget()
-        width = min(70 * GRID, window.width() - 4 * GRID)
+        width = min(70 * GRID, self._over.width() - 4 * GRID)
+        corner = self._over.mapToGlobal(self._over.rect().topLeft())
         self.resize(width, 48 * GRID)
-        self.move(window.mapToGlobal(window.rect().topLeft()).x() + (window.width() - width) // 2,
-                  window.mapToGlobal(window.rect().topLeft()).y() + 8 * GRID)  # fmt: skip
+        self.move(corner.x() + (self._over.width() - width) // 2, corner.y() + 8 * GRID)
         self.field.clear()
         self._fill("")
         self.show()
@@ -58,8 +59,9 @@ class CommandPalette(QFrame):
         self._model.clear()
         for command in find_commands(self._commands.all(), text):
             shortcut = QKeySequence(command.shortcut).toString(QKeySequence.SequenceFormat.NativeText)
-            item = QStandardItem(f"{command.title}    {shortcut}" if shortcut else command.title)
+            item = QStandardItem(command.title)
             item.setData(command.id, _ID)
+            item.setData(shortcut, _SHORTCUT)
             self._model.appendRow(item)
         if self._model.rowCount():
             self._select(0)
@@ -72,6 +74,18 @@ class CommandPalette(QFrame):
         if chosen is not None:
             self.hide()
             self._commands.trigger(chosen)
+
+
+class _ShortcutDelegate(QStyledItemDelegate):
+    """The title as usual, the shortcut at the right."""
+
+    def paint(
+        self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        super().paint(painter, option, index)
+        painter.setPen(theme().color("muted"))
+        box = option.rect.adjusted(0, 0, -2 * GRID, 0)
+        painter.drawText(box, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), index.data(_SHORTCUT))
 
 
 def find_commands(commands: list[Command], text: str) -> list[Command]:

@@ -30,6 +30,10 @@ QPushButton[role="primary"]:disabled { color: $muted; background: $hover; border
 QPushButton[role="quiet"] { background: transparent; border: 1px solid transparent; text-align: left; }
 QPushButton[role="quiet"]:hover { background: $hover; }
 QPushButton[role="quiet"]:focus { border: 2px solid $accent; }
+QPushButton[role="fold"] {
+    background: transparent; border: 1px solid transparent; padding: 3px 8px 3px 0; text-align: left; }
+QPushButton[role="fold"]:hover { color: $accent; }
+QPushButton[role="fold"]:focus { border: 2px solid $accent; padding: 2px 7px 2px 0; }
 QPushButton[role="quiet"]:disabled { background: transparent; border-color: transparent; }
 QPushButton[role="danger"] { color: $doesnotfit; border-color: $doesnotfit; }
 QToolButton { color: $text; border: 1px solid transparent; border-radius: 6px; padding: 4px; background: transparent; }
@@ -51,7 +55,7 @@ QPushButton[role="picker"][problem="true"] { border: 2px solid $doesnotfit; }
 
 QLineEdit, QPlainTextEdit, QTextEdit, QSpinBox, QDoubleSpinBox, QComboBox {
     color: $text; background: $field; border: 1px solid $outline; border-radius: 6px; padding: 4px 8px;
-    selection-background-color: $selected; selection-color: $text; }
+    placeholder-text-color: $muted; selection-background-color: $selected; selection-color: $text; }
 QLineEdit:focus, QPlainTextEdit:focus, QTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {
     border: 2px solid $accent; padding: 3px 7px; }
 QLineEdit:disabled, QComboBox:disabled, QSpinBox:disabled { color: $outline; border-color: $line; }

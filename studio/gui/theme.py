@@ -1,9 +1,10 @@
 """Design tokens, and the palette and style sheet made of them."""
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
@@ -57,12 +58,18 @@ class Theme(QObject):
         if isinstance(app, QApplication):
             app.setFont(fonts.body_font())
             app.setPalette(build_palette(self.tokens))
-            app.setStyleSheet(build_stylesheet(self.tokens))
+            sheet = build_stylesheet(self.tokens)
+            if app.styleSheet() != sheet:  # setting one restyles every widget, even when it is the same
+                app.setStyleSheet(sheet)
         self.changed.emit()
 
     def follow_system(self) -> None:
         """Restyle when the desktop changes between light and dark, unless the user pinned one."""
         QApplication.styleHints().colorSchemeChanged.connect(self._system_changed)
+
+    def watch(self, owner: QObject, function: Callable[[], object]) -> None:
+        """Call ``function`` after every change, for as long as ``owner`` lives."""
+        self.changed.connect(_Watcher(owner, function).call)
 
     def color(self, token: str) -> QColor:
         """A token as a colour: ``theme().color("muted")``."""
@@ -78,6 +85,18 @@ class Theme(QObject):
             return preference
         dark = QApplication.styleHints().colorScheme() == Qt.ColorScheme.Dark
         return "dark" if dark else "light"
+
+
+class _Watcher(QObject):
+    """Dies with its owner, and the connection with it."""
+
+    def __init__(self, owner: QObject, function: Callable[[], object]) -> None:
+        super().__init__(owner)
+        self._function = function
+
+    @Slot()
+    def call(self) -> None:
+        self._function()
 
 
 _theme: list[Theme] = []

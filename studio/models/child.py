@@ -84,6 +84,11 @@ def child_main(main: Main) -> int:
     return 0
 
 
+def read_request() -> dict[str, Any]:
+    """The request that ``run_child`` sent to this process."""
+    return dict(json.load(sys.stdin))
+
+
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {
         **os.environ,

@@ -31,7 +31,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise _missing(path)
     try:
         config = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError("config.json is not valid JSON", where=str(file), hint="download the file again") from error
     if not isinstance(config, dict):
         raise UserError("config.json is not a JSON object", where=str(file), hint="download the file again")

@@ -29,7 +29,7 @@ class ModelEntry(BaseModel):
     source: str
     revision: str = ""
     owned: bool
-    added: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    added: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     warnings: tuple[str, ...] = ()
 
 
@@ -51,9 +51,12 @@ def read_entry(folder: Path) -> ModelEntry:
 
 def write_entry(folder: Path, entry: ModelEntry) -> None:
     """Write model.json into ``folder`` so that a crash leaves no half of it."""
+    record = entry.model_dump(mode="json")
+    if entry.owned:
+        record["facts"]["path"] = ""  # the folder itself, wherever the library is moved
     temporary = folder / f"{RECORD}.new"
     with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(entry.model_dump(mode="json"), stream, indent=1)
+        json.dump(record, stream, indent=1)
         stream.flush()
         os.fsync(stream.fileno())
     temporary.replace(folder / RECORD)

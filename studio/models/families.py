@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 ModelKind = Literal["decoder", "encoder", "encoder-decoder", "other"]
 
@@ -14,7 +14,8 @@ class Family:
     ``prefix`` is where its weights keep the backbone (transformers' ``base_model_prefix`` with a dot), ``tied``
     what holds when config.json does not say, ``roles`` what the common table would get wrong, by the tail of a
     module's path. ``head`` is the head's name in the stored weights; the module is always called lm_head.
-    ``conv1d``: linear weights inside the blocks are stored d_in x d_out.
+    ``conv1d``: linear weights inside the blocks are stored d_in x d_out. ``unused_positions``: how many of the
+    configured positions no token can have.
     """
 
     kind: ModelKind
@@ -22,6 +23,7 @@ class Family:
     tied: bool = False
     head: str = "lm_head"
     conv1d: bool = False
+    unused_positions: int = 0
     roles: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -41,6 +43,7 @@ _T5_NORMS = {
     "layer.2.layer_norm": "norm2",
 }
 _T5 = Family("encoder-decoder", "", tied=True, roles=_T5_NORMS)
+_ROBERTA = Family("encoder", "roberta.", tied=True, unused_positions=2)  # positions start after the padding's
 _BART = Family("encoder-decoder", "model.", tied=True)
 HEAD = "lm_head"
 # modules of every encoder-decoder that share the tensor of ``shared``; the forward pass goes through them
@@ -75,9 +78,9 @@ FAMILIES: dict[str, Family] = {
     "falcon": Family("decoder", "transformer.", tied=True),
     "mpt": Family("decoder", "transformer.", tied=True),
     "bert": Family("encoder", "bert.", tied=True),
-    "roberta": Family("encoder", "roberta.", tied=True),
-    "xlm-roberta": Family("encoder", "roberta.", tied=True),
-    "camembert": Family("encoder", "roberta.", tied=True),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
     "distilbert": Family("encoder", "distilbert.", tied=True),
     "electra": Family("encoder", "electra.", tied=True),
     "deberta-v2": Family("encoder", "deberta.", tied=True),
@@ -97,20 +100,28 @@ def family_of(model_type: str) -> Family | None:
     return FAMILIES.get(model_type)
 
 
-def guess_family(model_type: str, architecture: str, names: list[str]) -> Family:
+def guess_family(config: Mapping[str, Any], names: list[str]) -> Family:
     """A family for an unknown ``model_type``, from its class name and its tensors' names."""
+    model_type, architecture = str(config.get("model_type", "")), architecture_of(config)
     prefixes = (f"{model_type}.", *_PREFIXES)
     prefix = max(prefixes, key=lambda p: sum(name.startswith(p) for name in names))
     used = any(name.startswith(prefix) for name in names)
     head = "embed_out" if any(name.startswith("embed_out.") for name in names) else "lm_head"
-    return Family(guess_kind(architecture), prefix if used else "", head=head)
+    kind = guess_kind(architecture, encodes_and_decodes=config.get("is_encoder_decoder") is True)
+    return Family(kind, prefix if used else "", head=head)
 
 
-def guess_kind(architecture: str) -> ModelKind:
-    """The kind of model that a transformers class name tells."""
+def architecture_of(config: Mapping[str, Any]) -> str:
+    """The transformers class that a config names first; empty when it names none."""
+    named = config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
+
+
+def guess_kind(architecture: str, *, encodes_and_decodes: bool) -> ModelKind:
+    """The kind of model that a transformers class name tells; models of images and text are "other"."""
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return "decoder"
-    if architecture.endswith(("ForConditionalGeneration", "ForSeq2SeqLM")):
+    if encodes_and_decodes:
         return "encoder-decoder"
     encoders = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForPreTraining")
     return "encoder" if architecture.endswith(encoders) else "other"

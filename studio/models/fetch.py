@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from studio.models.child import Progress, child_main, read_request
 from studio.models.files import check_disk, choose_files
 from studio.models.header import PICKLES
 
-_CHUNK_BYTES = 4 * 1024**2
+_CHUNK_BYTES = 1024**2  # what a cancel loses at most, and how fine the progress is; the hub's own default is 10 MB
 _SETTINGS = "save a hub token in Settings"
 
 
@@ -35,6 +36,8 @@ def fetch(request: Mapping[str, Any], report: Progress) -> dict[str, Any]:
     api = HfApi(endpoint=request["endpoint"], token=token)
     info = api.model_info(repo, revision=request["revision"], files_metadata=True)
     commit = str(info.sha)
+    if not re.fullmatch("[0-9a-f]{40,64}", commit):
+        raise StudioError(f"the hub names no commit for {repo} but {commit!r}", where=f"hub:{repo}")
     if commit in request["known"]:
         return {"commit": commit, "folder": None}
     siblings = {sibling.rfilename: sibling for sibling in info.siblings or ()}
@@ -75,7 +78,7 @@ class _Download:
 
     def _get(self, sibling: Any, target: Path) -> None:
         from huggingface_hub.file_download import http_get
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils._headers import build_hf_headers
 
         part = target.with_name(f"{target.name}.part")
         part.touch()
@@ -126,7 +129,73 @@ class _Counted:
         return self.stream.seek(offset, whence)
 
     def truncate(self) -> int:
-        end = self.stream.seek(0, 2)
-        size = self.stream.truncate(0)
-        self.download.done -= end
-        return size
+        here, end = self.stream.tell(), self.stream.seek(0, 2)
+        self.stream.seek(here)
+        self.download.done -= end - here
+        return self.stream.truncate()
+
+
+def _check_complete(repo: str, names: list[str], offered: Mapping[str, Any]) -> None:
+    """UserError when the repository has no config or no safetensors weights."""
+    if "config.json" in names and any(name.endswith(".safetensors") for name in names):
+        return
+    suffixes = {Path(name).suffix for name in offered}
+    if suffixes & PICKLES:
+        reason = "has only pickle weights, which are refused because opening them can run code"
+    elif ".gguf" in suffixes:
+        reason = "has only GGUF files"
+    else:
+        reason = "has no model that transformers can load (config.json and safetensors)"
+    hint = "choose a repository with safetensors files, or download a file yourself and add it"
+    raise UserError(f"{repo} {reason}", where=f"hub:{repo}", hint=hint)
+
+
+def _fetch_or_explain(request: Mapping[str, Any], report: Progress) -> dict[str, Any]:
+    """``fetch``, with the hub's and the network's failures put into words."""
+    import httpx2
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK_BYTES
+    try:
+        return fetch(request, report)
+    except HfHubHTTPError as error:
+        raise _refusal(error, request) from error
+    except (httpx2.HTTPError, ConnectionError, TimeoutError) as error:
+        raise MachineError(
+            f"the hub cannot be reached: {error or type(error).__name__}",
+            where=request["endpoint"] or "the hub",
+            hint="check the connection and try again: what has been downloaded is kept",
+        ) from error
+    except OSError as error:
+        raise _disk_error(error, request) from error
+
+
+def _refusal(error: Any, request: Mapping[str, Any]) -> StudioError:
+    from huggingface_hub import errors
+
+    repo, revision = request["repo"], request["revision"]
+    where, status = f"hub:{repo}", getattr(error.response, "status_code", 0)
+    if isinstance(error, errors.GatedRepoError):
+        hint = f"accept its terms on its page on the hub, {_SETTINGS} and download it again"
+        return UserError(f"{repo} is gated: its authors ask you to accept their terms first", where=where, hint=hint)
+    if isinstance(error, errors.RevisionNotFoundError):
+        return UserError(f"{repo} has no revision {revision!r}", where=where, hint="name a branch, tag or commit of it")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        hint = f"check the name ORG/NAME; if the model is private, {_SETTINGS}"
+        return UserError(f"the hub has no model {repo!r} that you may see", where=where, hint=hint)
+    if status in (401, 403):
+        return UserError(f"the hub refused the token ({status})", where=where, hint=f"{_SETTINGS} that is still valid")
+    hint = "try again later: what has been downloaded is kept"
+    return MachineError(f"the hub answered with an error ({status})", where=where, hint=hint)
+
+
+def _disk_error(error: OSError, request: Mapping[str, Any]) -> StudioError:
+    if error.errno == errno.ENOSPC:
+        return MachineError("the disk is full", where=request["root"], hint="free some space and download it again")
+    hint = "try again: what has been downloaded is kept"
+    return MachineError(f"the download failed: {error}", where=request["root"], hint=hint)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

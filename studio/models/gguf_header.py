@@ -44,7 +44,9 @@ def read_gguf(file: Path) -> GgufFacts:
         try:
             facts, end = _read(stream)
         except (struct.error, EOFError, UnicodeDecodeError) as error:
-            raise UserError("the header of this GGUF file is damaged or cut short", where=str(file), hint=_AGAIN) from error
+            raise UserError(
+                "the header of this GGUF file is damaged or cut short", where=str(file), hint=_AGAIN
+            ) from error
     _check(facts, file)
     if size < end:
         raise UserError(f"the file is cut short: {size:,} of {end:,} bytes are there", where=str(file), hint=_AGAIN)
@@ -67,7 +69,9 @@ def _read(stream: BinaryIO) -> tuple[GgufFacts, int]:
         raise UserError("this is no GGUF file", where=stream.name, hint="choose a .gguf file or a model's folder")
     version, tensors, count = _unpack(stream, "<IQQ")
     if version not in (2, 3):
-        raise UserError(f"GGUF version {version} is not supported", where=stream.name, hint="convert it with a new llama.cpp")
+        raise UserError(
+            f"GGUF version {version} is not supported", where=stream.name, hint="convert it with a new llama.cpp"
+        )
     values = {}
     for _ in range(count):
         name = _string(stream)

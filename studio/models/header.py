@@ -142,7 +142,7 @@ def _parse(file: Path) -> tuple[dict[str, Any], int]:
         raise UserError(f"the file ends inside its header ({size:,} bytes)", where=str(file), hint=_DAMAGED)
     try:
         entries = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError("the header is not JSON: the file is damaged", where=str(file), hint=_DAMAGED) from error
     if not isinstance(entries, dict):
         raise UserError("the header is not a JSON object", where=str(file), hint=_DAMAGED)
@@ -166,8 +166,12 @@ def _tensor(file: Path, name: str, entry: Any) -> tuple[TensorInfo, int]:
     try:
         code, shape, (start, end) = str(entry["dtype"]), tuple(int(n) for n in entry["shape"]), entry["data_offsets"]
         bits, dtype = DTYPES.get(code, (0, code.lower()))
-        consistent = 0 <= start <= end and (not bits or (prod(shape) * bits + 7) // 8 == end - start)
-    except (KeyError, TypeError, ValueError) as error:
+        consistent = (
+            0 <= start <= end
+            and min(shape, default=0) >= 0
+            and (not bits or (prod(shape) * bits + 7) // 8 == end - start)
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"the header entry of {name!r} is damaged", where=str(file), hint=_DAMAGED) from error
     if not consistent:
         raise UserError(f"shape and size of {name!r} do not agree", where=str(file), hint=_DAMAGED)

@@ -10,6 +10,7 @@ from typing import Any
 from studio.api import Site
 from studio.core.facts import ModelFacts
 from studio.models.config import number, read_config, text_part
+from studio.models.families import architecture_of
 from studio.models.header import TensorInfo, hash_weights, most_common_dtype, read_header
 from studio.models.sites import model_family, sites_of
 
@@ -40,15 +41,15 @@ def inspect_config(
 
     ``layers`` counts the blocks of all stacks; ``max_positions`` is 0 when the model has no fixed limit.
     """
-    text = text_part(config)
+    text, family = text_part(config), model_family(config, header)
     sites = sites_of(config, header)
     hidden, heads = number(text, "hidden") or _hidden_of(sites), number(text, "heads", 1)
     return ModelFacts(
         name=name,
         path=path,
-        architecture=str((config.get("architectures") or [""])[0]),
+        architecture=architecture_of(config),
         model_type=str(config.get("model_type", "")),
-        kind="decoder" if config.get("is_decoder") else model_family(config, header).kind,
+        kind="decoder" if config.get("is_decoder") else family.kind,
         params=count_params(header, sites),
         weight_bytes=sum(tensor.bytes_ for tensor in header.values()),
         dtype=most_common_dtype(header),
@@ -59,7 +60,7 @@ def inspect_config(
         kv_heads=_kv_heads(text, heads),
         head_dim=number(text, "head_dim", hidden // heads),
         vocab=number(text, "vocab") or _vocab_of(sites),
-        max_positions=number(text, "max_positions"),
+        max_positions=max(0, number(text, "max_positions") - family.unused_positions),
         tied_embeddings=any(site.role == "head" and site.tied_to for site in sites),
         gated_mlp=any(site.role in ("gate", "gate_up") for site in sites),
         has_chat_template=False,

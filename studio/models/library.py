@@ -75,7 +75,7 @@ class ModelLibrary:
         progress, cancelled = progress or ignore_progress, cancelled or never
         if path.is_file() and path.suffix.lower() == ".gguf":
             return self._convert(path, name or path.stem, license, source, progress, cancelled)
-        facts = inspect_model(path, name)
+        facts = inspect_model(path, name or default_name(path))
         entry = _entry(facts, path, source or f"path:{path}", license, owned=copy)
         if (existing := self._existing(entry)) is not None:
             return existing
@@ -97,9 +97,13 @@ class ModelLibrary:
         self._publish(folder, name)
         return self.get(name)
 
+    def has(self, name: str) -> bool:
+        """Whether ``name`` is taken."""
+        return (self.root / slug_of(name)).exists()
+
     def check_free(self, name: str) -> None:
         """UserError if ``name`` is taken."""
-        if (self.root / slug_of(name)).exists():
+        if self.has(name):
             raise UserError(
                 f"the library already has a model {name!r}", where="name", hint="choose another name or remove that one"
             )
@@ -142,15 +146,13 @@ class ModelLibrary:
 
     def _from_hub(self, wanted: str) -> ModelFacts:
         repo, _, revision = wanted.partition("@")
-        for entry in self.entries():
-            kept, _, commit = entry.source.removeprefix("hub:").partition("@")
-            matches = revision in ("", entry.revision) or (len(revision) >= 7 and commit.startswith(revision))
-            if entry.source.startswith("hub:") and kept == repo and matches:
-                return entry.facts
+        found = [entry for entry in self.entries() if _is_download(entry, repo, revision)]
+        if found:
+            return max(found, key=lambda entry: entry.added).facts
         raise UserError(
             f"{wanted!r} has not been downloaded",
             where="model.source",
-            hint=f"download it on the Models screen or with: pet-studio models add hub:{wanted}",
+            hint=f"download it on the Models screen or with: pet-studio models download hub:{wanted}",
         )
 
     def _present(self, facts: ModelFacts) -> ModelFacts:
@@ -229,6 +231,14 @@ class ModelLibrary:
             yield from sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
 
 
+def default_name(path: Path) -> str:
+    """The name of a model folder; a snapshot in the hub's cache is called after its repository."""
+    repository = path.parent.parent.name
+    if path.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.rpartition("--")[2]
+    return path.name
+
+
 def _entry(facts: ModelFacts, path: Path, source: str, license: str, *, owned: bool) -> ModelEntry:
     warnings = []
     if not (path / "tokenizer.json").is_file():
@@ -237,6 +247,13 @@ def _entry(facts: ModelFacts, path: Path, source: str, license: str, *, owned: b
         warnings.append(about_sites)
     facts = facts.model_copy(update={"license": license or facts.license})
     return ModelEntry(facts=facts, source=source, owned=owned, warnings=tuple(warnings))
+
+
+def _is_download(entry: ModelEntry, repo: str, revision: str) -> bool:
+    """Whether ``entry`` is ``repo`` at the branch, tag or (abbreviated) commit ``revision``; at any if it is empty."""
+    kept, _, commit = entry.source.partition("@")
+    at_revision = revision in ("", entry.revision) or (len(revision) >= 7 and commit.startswith(revision))
+    return kept == f"hub:{repo}" and at_revision
 
 
 def _problems(folder: Path) -> list[Problem]:

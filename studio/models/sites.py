@@ -74,9 +74,7 @@ def sites_of(config: Mapping[str, Any], header: Header) -> tuple[Site, ...]:
 
 def model_family(config: Mapping[str, Any], header: Header) -> Family:
     """The family of a model; a guess for one that the tables do not have."""
-    model_type = str(config.get("model_type", ""))
-    architectures = config.get("architectures") or [""]
-    return family_of(model_type) or guess_family(model_type, str(architectures[0]), list(header))
+    return family_of(str(config.get("model_type", ""))) or guess_family(config, list(header))
 
 
 def find_modules(header: Header, family: Family) -> list[Module]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ def launch(folder: RunFolder, *, python: str | None = None, environment: Mapping
                 f"the training interpreter does not start: {error.strerror or error}", where=interpreter
             ) from error
         write_json(folder.worker, {"pid": process.pid, "created": _created(process.pid), "interpreter": interpreter})
-    _reap_later(process)
+    threading.Thread(target=process.wait, daemon=True).start()  # collects it, so no zombie stays behind
     return process.pid
 
 
@@ -99,13 +100,6 @@ _DETACHED: int = (
     if os.name == "nt"
     else 0
 )
-_children: list[subprocess.Popen[bytes]] = []
-
-
-def _reap_later(process: subprocess.Popen[bytes]) -> None:
-    """Keep the handle and collect ended ones, so that a long-lived window leaves no zombies."""
-    _children.append(process)
-    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def _created(pid: int) -> float:

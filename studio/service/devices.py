@@ -1,6 +1,6 @@
 """The machine's devices, and which of them a run shall use."""
 
-from studio.core.facts import DeviceFacts, DeviceSample
+from studio.core.facts import DeviceFacts
 from studio.devices import list_devices, sample
 
 __all__ = ["choose_device", "list_devices", "sample"]

@@ -15,6 +15,7 @@ from typing import Literal
 from studio.core.errors import StudioError
 from studio.core.paths import bundled_plugins, home
 from studio.core.units import GIB, format_bytes
+from studio.service.settings import load_with_notices
 
 Level = Literal["ok", "warning", "error"]
 PACKAGES = ("pydantic", "numpy", "torch", "transformers", "safetensors", "tokenizers", "peewee", "pyqtgraph", "psutil")
@@ -41,6 +42,7 @@ def examine(*, quick: bool = False) -> list[Finding]:
         *_package_checks(),
         _disk,
         _home,
+        _settings,
         _catalog,
         _plugins,
         _display,
@@ -87,6 +89,13 @@ def _home() -> Finding:
     if os.access(place, os.W_OK):
         return Finding("Studio folder", "ok", str(root))
     return Finding("Studio folder", "error", f"{root} is not writable", "set PET_STUDIO_HOME to a folder of yours")
+
+
+def _settings() -> Finding:
+    notices = load_with_notices().notices
+    if notices:
+        return Finding("Settings", "warning", " ".join(notices), "open Settings, or edit settings.toml")
+    return Finding("Settings", "ok", str(home().settings))
 
 
 def _catalog() -> Finding:

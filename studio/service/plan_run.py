@@ -24,6 +24,7 @@ from studio.service.settings import load as load_settings
 CPU_MICRO_BATCH = 8
 MOST_MICRO_BATCH = 64
 EVALS_PER_RUN = 8
+DEFAULT_LENGTH = 512  # tokens
 
 
 def plan_run(raw: RunSpec | Mapping[str, Any], *, devices: list[DeviceFacts] | None = None) -> PlanOutcome:
@@ -80,7 +81,7 @@ class _Draft:
             decl.count for p in found.placements for _, decls in p.declared for decl in decls if decl.base is None
         )  # fmt: skip
         precision = self._precision()
-        every = max(1, steps // EVALS_PER_RUN)
+        every = math.ceil(steps / EVALS_PER_RUN)
         memory = {"precision": precision, "steps": steps, "train_rows": train_rows}
         micro_batch, checkpointing = self._fit_memory(memory)
         return Plan(
@@ -98,7 +99,7 @@ class _Draft:
             eval_rows=spec.data.split.eval,
             split_seed=spec.data.split.seed,
             max_rows=spec.data.max_rows,
-            max_length=spec.data.max_length,
+            max_length=self._noted("data.max_length", spec.data.max_length, self.max_length, self._length_reason()),
             placements=tuple(
                 PlannedPlacement(
                     use=p.method.id,
@@ -159,8 +160,8 @@ class _Draft:
             steps=steps,
             train_rows=train_rows,
             eval_rows=spec.data.split.eval,
-            eval_every=max(1, steps // EVALS_PER_RUN),
-            max_length=spec.data.max_length,
+            eval_every=math.ceil(steps / EVALS_PER_RUN),
+            max_length=self.max_length,
             lengths=self.lengths,
             checkpointing=False,
             packing=False,
@@ -170,6 +171,7 @@ class _Draft:
             memory_cap_bytes=None if spec.limits.memory_gib is None else int(spec.limits.memory_gib * 2**30),
             tariff_per_kwh=settings.tariff_per_kwh,
             grid_g_per_kwh=settings.grid_g_per_kwh,
+            wheres=tuple(p.where for p in self.found.placements),
         )
 
     def _noted(self, field: str, written: Any, chosen: Any, reason: str) -> Any:
@@ -178,6 +180,16 @@ class _Draft:
             return written
         self.autos.append(Auto(field=field, value=chosen, reason=reason))
         return chosen
+
+    @property
+    def max_length(self) -> int:
+        return resolved_length(self.spec, self.model)
+
+    def _length_reason(self) -> str:
+        whole = self.lengths.longest < self.max_length
+        return (
+            "no row is longer" if whole else f"{self.lengths.truncated} of {self.lengths.sampled} sampled rows are cut"
+        )
 
     def _precision(self) -> Literal["bf16", "fp16", "fp32"]:
         device = self.device
@@ -230,6 +242,13 @@ class _Draft:
         return classification_head_size(self.model, len(self.found.labels))
 
 
+def resolved_length(spec: RunSpec, model: ModelFacts) -> int:
+    """The longest row in tokens: as written, else ``DEFAULT_LENGTH`` or what the model takes at most."""
+    if spec.data.max_length != "auto":
+        return spec.data.max_length
+    return min(DEFAULT_LENGTH, model.max_positions or DEFAULT_LENGTH)
+
+
 def classification_head_size(model: ModelFacts, classes: int) -> int:
     """Parameters outside the backbone of the transformers sequence classifier of this family."""
     hidden = model.hidden
@@ -260,7 +279,7 @@ def _lengths(found: Resolved) -> LengthFacts:
     assert data is not None
     return _measured_lengths(
         model.path, data.path, data.fingerprint, spec.task, found.format,
-        tuple(sorted(found.columns.items())), found.labels, spec.data.max_length,
+        tuple(sorted(found.columns.items())), found.labels, resolved_length(spec, model),
         spec.data.split.eval, spec.data.split.seed, spec.data.max_rows,
     )  # fmt: skip
 

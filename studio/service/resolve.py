@@ -12,6 +12,8 @@ from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
 from studio.core.problems import Problem, did_you_mean
 from studio.core.spec import DataRef, MethodSpec, ModelRef, Placement, RunSpec, TrainSpec, parse_spec
 from studio.datasets.check import check_mapping, check_task
+from studio.datasets.formats import infer_format
+from studio.datasets.interpret import suggest_mapping
 from studio.datasets.labels import find_labels
 from studio.datasets.store import StoredDataset
 from studio.extensions.declaring import Declared, count_tensors, declare_at, fit_params
@@ -86,11 +88,7 @@ def _resolve_data(found: Resolved, ref: DataRef, task: str) -> None:
         found.problem("data.source", error.message + place, error.hint)
         return
     found.data = facts
-    found.format = facts.format if ref.format == "auto" else ref.format
-    found.columns = dict(ref.columns) if ref.columns is not None else dict(facts.mapping)
-    if ref.columns is None and found.format != facts.format:
-        found.problem("data.columns", f"are needed for format {found.format}", f"the data looks like {facts.format}")
-        return
+    found.format, found.columns = _mapping(ref, facts)
     task_problems = check_task(task, found.format)
     found.problems += task_problems
     if task_problems:
@@ -101,6 +99,16 @@ def _resolve_data(found: Resolved, ref: DataRef, task: str) -> None:
     usable = min(facts.rows, ref.max_rows or facts.rows)
     if ref.split.eval >= usable:
         found.problem("data.split.eval", f"holds out {ref.split.eval} of {usable} rows", "leave some rows to train on")
+
+
+def _mapping(ref: DataRef, facts: DataFacts) -> tuple[str, dict[str, str]]:
+    """The format and columns to read the data with: as written, else as detected for the format."""
+    if ref.columns is not None:
+        inferred = infer_format(ref.columns) or facts.format
+        return (inferred if ref.format == "auto" else ref.format), dict(ref.columns)
+    if ref.format in ("auto", facts.format):
+        return facts.format, dict(facts.mapping)
+    return ref.format, suggest_mapping(StoredDataset(Path(facts.path)), ref.format) or {}
 
 
 def _labels(found: Resolved, facts: DataFacts) -> tuple[str, ...]:
@@ -202,6 +210,12 @@ def _check_task(found: Resolved, task: str) -> None:
         return
     if task == "sft" and found.model.kind != "decoder":
         found.problem("task", f"sft needs a decoder; {found.model.name} is an {found.model.kind}", "use classification")
+    longest = found.model.max_positions
+    written = found.spec.data.max_length if found.spec else "auto"
+    if longest and written != "auto" and written > longest:
+        found.problem(
+            "data.max_length", f"is more than the {longest} positions of {found.model.name}", f"{longest} at most"
+        )
     if task == "classification" and found.spec and found.spec.train.packing is True:
         found.problem("train.packing", "classification rows cannot be packed", "use false or auto")
 

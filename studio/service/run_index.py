@@ -12,8 +12,8 @@ from typing import Any
 from studio.catalog.connection import find_damage, opened, set_aside
 from studio.catalog.ingest import LogPosition, ingest, positions, reset
 from studio.catalog.records import put_runs, remove_runs
-from studio.catalog.rows import RunRecord
-from studio.core.errors import StudioError, UserError
+from studio.catalog.rows import Labels, RunRecord
+from studio.core.errors import UserError
 from studio.core.paths import Home, home
 from studio.core.problems import Problem
 from studio.core.state import ACTIVE
@@ -56,7 +56,7 @@ def refresh_one(run_id: str) -> None:
     with opened(place.catalog):
         position = positions(run_id).get(run_id)
         if position is None and folder.spec.exists():
-            put_runs([read_record(folder)])
+            put_runs(_read_records([folder])[0])
             position = positions(run_id).get(run_id)
         if position is not None and folder.path.is_dir():
             _catch_up(folder, position)
@@ -88,7 +88,7 @@ def run_folders(place: Home) -> dict[str, RunFolder]:
     return {name: RunFolder(place.runs / name) for name in names}
 
 
-def read_record(folder: RunFolder) -> RunRecord:
+def _read_record(folder: RunFolder, labels: Labels) -> RunRecord:
     """The unchanging part of a run folder.
 
     Raises:
@@ -97,7 +97,6 @@ def read_record(folder: RunFolder) -> RunRecord:
     spec = read_json(folder.spec)
     if not isinstance(spec, dict):
         raise UserError("is no spec", where=str(folder.spec), hint="the run cannot be read; delete it")
-    labels = read_labels(folder)
     created = labels.created if labels.created is not None else _created(folder)
     return RunRecord(folder.id, created, spec, _optional(folder.plan), _optional(folder.estimate), labels)
 
@@ -123,11 +122,18 @@ def _register(place: Home, folders: dict[str, RunFolder]) -> set[str]:
 
 
 def _read_records(folders: Iterable[RunFolder]) -> tuple[list[RunRecord], list[Problem]]:
-    records, problems = [], []
+    """What can be read of each folder; a run whose labels are damaged is listed without them."""
+    records: list[RunRecord] = []
+    problems: list[Problem] = []
     for folder in folders:
+        labels = Labels()
         try:
-            records.append(read_record(folder))
-        except StudioError as error:
+            labels = read_labels(folder)
+        except UserError as error:
+            problems.append(Problem(error.where, error.message, error.hint))
+        try:
+            records.append(_read_record(folder, labels))
+        except UserError as error:
             problems.append(Problem(error.where, error.message, error.hint))
     return records, problems
 

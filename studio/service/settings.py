@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from studio.core.errors import MachineError
+from studio.core.errors import MachineError, UserError
 from studio.core.paths import home
 
 SCHEMA = 1
@@ -32,6 +32,22 @@ class Settings(BaseModel):
     confirm_close: bool = True
     last_screen: str = ""
     starter_wheels: str = ""
+
+    @property
+    def grid_g_per_kwh(self) -> float | None:
+        """Grams of CO2 per kWh; None while the grid is not known."""
+        return _intensity(self.grid)
+
+    @field_validator("grid")
+    @classmethod
+    def _known_grid(cls, value: str | float | None) -> str | float | None:
+        try:
+            intensity = _intensity(value)
+        except UserError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error
+        if intensity is not None and not 0 <= intensity <= 10_000:
+            raise ValueError("must be 0 to 10,000 g per kWh")
+        return value
 
 
 class LoadedSettings(BaseModel):
@@ -92,6 +108,14 @@ def change(**updates: Any) -> Settings:
     settings = Settings.model_validate({**load().model_dump(), **updates})
     save(settings)
     return settings
+
+
+def _intensity(grid: str | float | None) -> float | None:
+    if isinstance(grid, float) or not grid:
+        return grid or None
+    from studio.estimate.tables import grid_g_per_kwh  # the table is read only when a region is set
+
+    return grid_g_per_kwh(grid)
 
 
 def _validated(body: dict[str, Any]) -> LoadedSettings:

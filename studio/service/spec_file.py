@@ -76,14 +76,27 @@ def spec_text(body: Mapping[str, Any], *, json_form: bool = False) -> str:
         import json
 
         return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    text = _yaml_text(body, escaped=False)
+    # WORKAROUND: the emitter writes some control characters (U+0085) raw, and they are read back as line breaks
+    return text if _reads_back(text, body) else _yaml_text(body, escaped=True)
+
+
+def _reads_back(text: str, body: Mapping[str, Any]) -> bool:
+    try:
+        return parse_text(text, "spec") == body
+    except UserError:
+        return False
+
+
+def _yaml_text(body: Mapping[str, Any], *, escaped: bool) -> str:
     import io
 
     from ruamel.yaml import YAML
 
     yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.allow_unicode = True
-    yaml.width = 120
+    yaml.allow_unicode = not escaped
+    yaml.width = 1_000_000  # WORKAROUND: the emitter breaks long keys in two, which no reader accepts
     yaml.sort_base_mapping_type_on_output = False
     out = io.StringIO()
     yaml.dump(dict(body), out)
@@ -108,4 +121,5 @@ def _read(path: Path) -> str:
 def _reason(error: Any) -> str:
     """The sentence of a YAML error, without its excerpt and links."""
     problem = str(error.problem or error.context or "cannot be read").splitlines()[0]
-    return f"{problem} {error.context}" if problem.startswith("expected") and error.context else problem
+    context = str(error.context or "")
+    return f"{problem} {context}" if context.startswith(("while scanning", "while parsing")) else problem

@@ -89,8 +89,8 @@ DATASETS = (
     StarterDataset(
         "medical-subjects",
         medical_subjects,
-        "classification",
-        {"text": "question", "label": "subject"},
+        "prompt-completion",
+        {"prompt": "Question: {question}\nSubject:", "completion": "subject"},
         "Apache-2.0",
         "MedMCQA (Pal et al. 2022), https://github.com/medmcqa/medmcqa",
     ),

@@ -1,18 +1,22 @@
 """A backend that answers at once with realistic facts; tests change its fields."""
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from studio.api import Site
-from studio.core.errors import StudioError
-from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
+from studio.core.errors import Cancelled, InvalidSpecError, StudioError
+from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
 from studio.core.forecast import Advice, EnergyForecast, Estimate, MemoryForecast, MemoryParts, TimeForecast
 from studio.core.plan import Auto, Plan, PlannedPlacement
 from studio.core.problems import Problem
 from studio.core.spec import parse_spec
 from studio.core.units import GIB, MIB
+from studio.datasets.check import check_mapping
+from studio.datasets.example import Segment
+from studio.datasets.preview import PreviewRow
 from studio.gui.backend import Backend, Check
 
 MODEL = ModelFacts(
@@ -236,3 +240,46 @@ class FakeBackend(Backend):
         self.calls.append(("stop_run", run_id))
 
     # --- Run, Runs, Models, Data, Methods, Devices (appended by their owner) ----------------------------------
+
+    def sample_device(self, device_id: str) -> DeviceSample:
+        facts = next(device for device in self.device_list if device.id == device_id)
+        gpu = facts.kind == "cuda"
+        return DeviceSample(
+            device=device_id, time=time.time(), used_bytes=facts.total_bytes - facts.free_bytes,
+            free_bytes=facts.free_bytes, total_bytes=facts.total_bytes, utilization=0.42,
+            power_w=310.0 if gpu else None, temperature_c=63.0 if gpu else None,
+            processes=((4711, 2 * GIB),) if gpu else (),
+        )  # fmt: skip
+
+    def newest_run(self) -> str | None:
+        return None
+
+    def remove_model(self, name: str) -> None:
+        self.calls.append(("remove_model", name))
+        self.model_list = [facts for facts in self.model_list if facts.name != name]
+
+    def download_model(self, repo: str, revision: str | None, *, progress: Any, cancelled: Any) -> ModelFacts:
+        self.calls.append(("download_model", (repo, revision)))
+        while not cancelled() and self.endless_download:
+            progress("downloading model.safetensors", 0.4)
+            time.sleep(0.01)
+        if cancelled():
+            raise Cancelled
+        return self.add_model(Path(repo.split("/")[1]), progress=progress, cancelled=cancelled)
+
+    endless_download = False
+
+    def dataset_rows(self, name: str, start: int, stop: int) -> list[dict[str, Any]]:
+        columns = self.data_facts(f"library:{name}").columns
+        return [{column: f"{column} {row}" for column in columns} for row in range(start, stop)]
+
+    def preview(
+        self, name: str, format: str, mapping: Mapping[str, str], model: str, start: int, count: int
+    ) -> list[PreviewRow]:
+        facts = self.data_facts(f"library:{name}")
+        problems = check_mapping(facts, format, mapping, facts.labels)
+        if problems:
+            raise InvalidSpecError(problems)
+        tokens = 20 if model else None
+        segments = (Segment("The passage.\nQuestion: is it so?\nAnswer:", False), Segment(" yes", True))
+        return [PreviewRow(start + place, {}, segments, "", tokens, 2) for place in range(count)]

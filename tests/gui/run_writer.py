@@ -184,7 +184,9 @@ class RunWriter:
         self.add(Sampled(self._tick(0.5), step, samples))
 
     def checkpoint(self, step: int, removed: list[int] | None = None) -> None:
-        self.add(CheckpointSaved(self._tick(0.2), step, f"checkpoints/{step}", 5_600_000, step % 200 == 0, removed or []))
+        self.add(
+            CheckpointSaved(self._tick(0.2), step, f"checkpoints/{step}", 5_600_000, step % 200 == 0, removed or [])
+        )
 
     def finish(self) -> None:
         self.add(

@@ -9,8 +9,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("PET_STUDIO_HOME", tempfile.mkdtemp(prefix="pet-studio-shots-"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from PySide6.QtCore import QSize
-from PySide6.QtTest import QTest
+from PySide6.QtCore import QEventLoop, QSize, QTimer
 
 from studio.gui.app import make_application
 from studio.gui.main_window import MainWindow
@@ -25,6 +24,13 @@ VARIANTS = (
     ("wide", "dark", 1.0, QSize(1920, 1080)),
     ("large-text", "light", 1.5, QSize(1280, 800)),
 )
+
+
+def settle() -> None:
+    """Let background work arrive; an event loop of its own, since qWait starves Python threads."""
+    loop = QEventLoop()
+    QTimer.singleShot(SETTLE_MS, loop.quit)
+    loop.exec()
 
 
 def render(folder: Path, wanted: list[str], variants: list[str]) -> list[Path]:
@@ -45,7 +51,7 @@ def render(folder: Path, wanted: list[str], variants: list[str]) -> list[Path]:
             if wanted and entry.id not in wanted:
                 continue
             window.show_screen(entry.id)
-            QTest.qWait(SETTLE_MS)
+            settle()
             picture = folder / f"{entry.id}-{variant}.png"
             window.grab().save(str(picture))
             pictures.append(picture)

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.gui.run_writer import RunWriter, write_running
+
 from studio.core.events import Metrics, Resumed
 from studio.gui.screens.live.curves import RunCurves
 from studio.gui.screens.live.tail import Batch, RunTail, read_text_end
+from tests.gui.run_writer import RunWriter, write_running
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from studio.core.events import Evaluated
 from studio.core.state import STATES, RunSnapshot
 from studio.gui.screens.live import words

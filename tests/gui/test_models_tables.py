@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QPersistentModelIndex, Qt
+
 from studio.gui.models.pages import PAGE_ROWS, PagedTable
 from studio.gui.models.records import RECORD_ROLE, Column, RecordTable
 from studio.gui.models.series import SeriesTable

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from studio.gui.plots.series import Series, Smoothed
 
 

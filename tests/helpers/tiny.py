@@ -98,6 +98,7 @@ def questions_spec(model: Path, data: Path, **train: Any) -> dict[str, Any]:
         },
         "method": {"placements": [{"use": "lora", "params": {"rank": 4, "alpha": 8}}]},
         "train": {
+            "epochs": 100,
             "max_steps": 8,
             "effective_batch": 8,
             "learning_rate": 1e-2,

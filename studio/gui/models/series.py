@@ -21,11 +21,20 @@ class SeriesTable(QAbstractTableModel):
         self._xs: list[float] = []
 
     def set_curves(self, curves: list[tuple[str, Floats, Floats]]) -> None:
-        """Show these curves: (title, x, y)."""
+        """Show these curves: (title, x, y). Points added at the end become new rows, all else a new table."""
+        titles = [title for title, _, _ in curves]
+        points = [dict(zip(x.tolist(), y.tolist(), strict=True)) for _, x, y in curves]
+        xs = sorted({x for curve in points for x in curve})
+        known = len(self._xs)
+        if titles == self._titles and known and xs[:known] == self._xs:
+            if len(xs) > known:
+                self.beginInsertRows(QModelIndex(), known, len(xs) - 1)
+                self._curves, self._xs = points, xs
+                self.endInsertRows()
+            self._curves = points
+            return
         self.beginResetModel()
-        self._titles = [title for title, _, _ in curves]
-        self._curves = [dict(zip(x.tolist(), y.tolist(), strict=True)) for _, x, y in curves]
-        self._xs = sorted({x for curve in self._curves for x in curve})
+        self._titles, self._curves, self._xs = titles, points, xs
         self.endResetModel()
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008 - Qt's own signature

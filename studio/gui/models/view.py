@@ -27,8 +27,8 @@ def table_view(name: str, model: QAbstractItemModel, *, sortable: bool = False, 
     header.setDefaultAlignment(TEXT_ALIGNMENT)
     header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
     if sortable:
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # first: enabling sorts by the indicator at once
         view.setSortingEnabled(True)
-        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
     fit_rows(view)
     return view
 
@@ -43,3 +43,10 @@ def set_widths(view: QTableView, *characters: int) -> None:
     advance = view.fontMetrics().averageCharWidth()
     for column, count in enumerate(characters):
         view.setColumnWidth(column, count * advance + 16)
+
+
+def stretch(view: QTableView, column: int = 0) -> None:
+    """Let one column take the room the others leave, so that the table never scrolls sideways."""
+    header = view.horizontalHeader()
+    header.setStretchLastSection(False)
+    header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)

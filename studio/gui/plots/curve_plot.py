@@ -21,6 +21,7 @@ from studio.core.units import format_number
 from studio.gui.fonts import body_font, mono_font
 from studio.gui.icons import set_icon
 from studio.gui.models.series import SeriesTable
+from studio.gui.plots.legend import Legend, LegendEntry
 from studio.gui.plots.series import Floats
 from studio.gui.theme import theme
 
@@ -64,6 +65,8 @@ class CurvePlot(QWidget):
         value_text: Callable[[float], str] = format_number,
         x_text: Callable[[float], str] | None = None,
         floor: float | None = None,
+        y_range: tuple[float, float] | None = None,
+        x_range: tuple[float, float] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -75,8 +78,12 @@ class CurvePlot(QWidget):
         self._band: pg.LinearRegionItem | None = None
         self._note = ""
         self._build()
+        if y_range is not None:
+            self._plot.setYRange(*y_range, padding=0)
+        if x_range is not None:
+            self._plot.setXRange(*x_range, padding=0.01)
         self._restyle()
-        theme().changed.connect(self._restyle)
+        theme().watch(self, self._restyle)
 
     # -- what is shown -------------------------------------------------------------------------------------------
 
@@ -103,6 +110,8 @@ class CurvePlot(QWidget):
         if self.isVisible():
             self._draw(curve)
             self._refresh_readout()
+            if self._table_button.isChecked():
+                self._model.set_curves(self.values())
 
     def clear(self) -> None:
         """Empty every curve; the curves themselves stay."""
@@ -144,7 +153,7 @@ class CurvePlot(QWidget):
         self._heading = QLabel(self.title)
         self._readout = QLabel()
         self._readout.setProperty("role", "muted")
-        self._readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._legend = Legend()
         self._readout.setTextFormat(Qt.TextFormat.PlainText)
         self._plot = self._build_plot()
         self._table = QTableView()
@@ -163,15 +172,19 @@ class CurvePlot(QWidget):
         self.setAccessibleName(f"Plot of {self.title}")
 
     def _build_header(self) -> QHBoxLayout:
-        self._table_button = QToolButton(checkable=True)
+        self._table_button = QToolButton()
+        self._table_button.setCheckable(True)
+        self._table_button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         set_icon(self._table_button, "table", "muted")
         self._table_button.setAccessibleName(f"{self.title}: show the values as a table")
         self._table_button.setToolTip("Show the values as a table")
         self._table_button.toggled.connect(self._toggle_table)
         header = QHBoxLayout()
         header.setContentsMargins(12, 4, 4, 0)
+        header.setSpacing(12)
         header.addWidget(self._heading)
-        header.addWidget(self._readout, 1)
+        header.addWidget(self._readout)
+        header.addWidget(self._legend, 1)
         header.addWidget(self._table_button)
         return header
 
@@ -188,7 +201,7 @@ class CurvePlot(QWidget):
 
     def _restyle(self) -> None:
         self._heading.setFont(body_font(strong=True))
-        self._readout.setFont(mono_font())
+        self._readout.setFont(body_font())
         self._plot.restyle()
         self._cursor.setPen(pg.mkPen(theme().color("muted"), width=1))
         if self._band is not None:
@@ -197,14 +210,12 @@ class CurvePlot(QWidget):
                 line.setPen(pg.mkPen(_faded(theme().color("accent"), 90), width=1, style=Qt.PenStyle.DashLine))
         for curve in self._curves.values():
             self._paint_curve(curve)
+        self._refresh_readout()
 
     # -- drawing -------------------------------------------------------------------------------------------------
 
     def _paint_curve(self, curve: _Curve) -> None:
-        colors = theme().tokens.series
-        color = QColor(colors[curve.style.series % len(colors)])
-        if curve.style.faint:
-            color = _faded(color, 110)
+        color = self._color(curve)
         curve.item.setPen(pg.mkPen(color, width=1, style=DASHES[curve.style.dash]))
         if curve.style.dots:
             curve.item.setSymbol("o")
@@ -212,6 +223,11 @@ class CurvePlot(QWidget):
             curve.item.setSymbolPen(pg.mkPen(color, width=1))
             curve.item.setSymbolBrush(theme().color("surface"))
         curve.bad_item.setPen(pg.mkPen(theme().color("doesnotfit"), width=2))
+
+    def _color(self, curve: _Curve) -> QColor:
+        colors = theme().tokens.series
+        color = QColor(colors[curve.style.series % len(colors)])
+        return _faded(color, 110) if curve.style.faint else color
 
     def _draw(self, curve: _Curve) -> None:
         finite = np.isfinite(curve.y)
@@ -249,26 +265,33 @@ class CurvePlot(QWidget):
         nearest = float(longest.x[_nearest(longest.x, x)])
         self._cursor.setPos(nearest)
         self._cursor.show()
-        parts = [f"{self._x_title} {self._x_text(nearest)}"]
-        for curve in self._curves.values():
-            if len(curve.x):
-                value = float(curve.y[_nearest(curve.x, nearest)])
-                parts.append(f"{curve.title} {self._worded(value)}")
-        self._readout.setText("   ".join(parts))
+        self._readout.setText(f"{self._x_title} {self._x_text(nearest)}".strip())
+        self._legend.set_entries(tuple(self._entry(curve, nearest) for curve in self._curves.values()))
 
     def _leave_pointer(self) -> None:
         self._cursor.hide()
         self._refresh_readout()
 
     def _refresh_readout(self) -> None:
+        """The newest values, and how many could not be drawn; the pointer's values while it is here."""
         if self._cursor.isVisible():
             return
-        bad = sum(int((~np.isfinite(curve.y)).sum()) for curve in self._curves.values() if not curve.style.faint)
-        warning = f"{bad} not finite" if bad else ""
-        text = "   ".join(part for part in (warning, self._note) if part)
-        if text != self._readout.text():
-            self._readout.setText(text)
-            self.setAccessibleDescription(text)
+        bad = max((int((~np.isfinite(curve.y)).sum()) for curve in self._curves.values()), default=0)
+        words = "   ".join(part for part in (self._note, f"{bad:,} not finite" if bad else "") if part)
+        if words != self._readout.text():
+            self._readout.setText(words)
+        entries = tuple(self._entry(curve, None) for curve in self._curves.values())
+        self._legend.set_entries(entries)
+        spoken = ", ".join([*(f"{entry.title} {entry.value}" for entry in entries), words])
+        if spoken != self.accessibleDescription():
+            self.setAccessibleDescription(spoken)
+
+    def _entry(self, curve: _Curve, x: float | None) -> LegendEntry:
+        value = ""
+        if len(curve.x):
+            value = self._worded(float(curve.y[-1 if x is None else _nearest(curve.x, x)]))
+        title = curve.title if len(self._curves) > 1 else ""
+        return LegendEntry(title, value, self._color(curve), DASHES[curve.style.dash], curve.style.dots)
 
     def _worded(self, value: float) -> str:
         if not np.isfinite(value):
@@ -282,7 +305,7 @@ class CurvePlot(QWidget):
         self.table_toggled.emit(shown)
 
 
-class QuietPlot(pg.PlotWidget):
+class QuietPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     """pyqtgraph's view without its menus, and with a wheel that scrolls the page unless Ctrl is held."""
 
     pointer_moved = Signal(float)
@@ -302,7 +325,7 @@ class QuietPlot(pg.PlotWidget):
         for name in ("left", "bottom"):
             axis = self.getAxis(name)
             axis.enableAutoSIPrefix(False)
-            axis.setStyle(tickLength=0, tickTextOffset=6)
+            axis.setStyle(tickLength=0, tickTextOffset=6, maxTickLevel=1 if name == "left" else 0)
             axis.setGrid(255)
         self.scene().sigMouseMoved.connect(self._on_mouse)
 

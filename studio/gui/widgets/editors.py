@@ -50,7 +50,7 @@ class NumberEditor(QLineEdit):
         self.setPlaceholderText(self._default_hint)
         self.textEdited.connect(lambda _text: self.edited.emit(self.value()))
         self._dress()
-        theme().changed.connect(self, self._dress)
+        theme().watch(self, self._dress)
 
     def value(self) -> Any:
         return self._parse(self.text().strip())
@@ -143,7 +143,7 @@ class CheckEditor(QCheckBox):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.clicked.connect(lambda checked: self.edited.emit(checked))
+        self.clicked.connect(lambda: self.edited.emit(self.isChecked()))
 
     def value(self) -> Any:
         return self.isChecked()
@@ -175,7 +175,7 @@ class TemplateEditor(QPlainTextEdit):
         self.setTabChangesFocus(True)
         self.textChanged.connect(self._tell)
         self._dress()
-        theme().changed.connect(self, self._dress)
+        theme().watch(self, self._dress)
 
     def value(self) -> Any:
         return self.toPlainText()

@@ -1,18 +1,19 @@
 """A labelled field with room for its error beneath, and a grid that fits as many abreast as the width allows."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from PySide6.QtCore import QSize, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from studio.core.problems import Problem
+from studio.core.spec import Task
 from studio.gui.theme import GRID
 from studio.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor
 from studio.gui.widgets.layout import column, row
 from studio.gui.widgets.notices import IconLabel
-from studio.gui.widgets.text import Label, plain
+from studio.gui.widgets.text import ElidedLabel, Label, plain
 
 
 class FieldRow(QWidget):
@@ -28,17 +29,17 @@ class FieldRow(QWidget):
         self.editor = editor
         self.words = f"{label} ({unit})" if unit else label
         self._help = help
-        self.label = Label(self.words, role="muted")
+        self.shown = True
+        self.label = ElidedLabel("" if isinstance(editor, CheckEditor) else self.words, role="muted")
         self.label.setBuddy(editor)
         self.note = Label("", role="error", wrap=True)
         self._sign = IconLabel("error", "doesnotfit", 16)
         editor.setAccessibleName(self.words)
         for widget in (self.label, editor):
-            widget.setToolTip(plain(help))
+            widget.setToolTip(plain(help or self.words))
         editor.setAccessibleDescription(help)
         if isinstance(editor, CheckEditor):
             editor.setText(self.words)
-            self.label.hide()
         note = row(column(self._sign, None), self.note, spacing=4)
         note.setStretch(1, 1)
         self.setLayout(column(self.label, editor, note, None, spacing=4))
@@ -56,6 +57,12 @@ class FieldRow(QWidget):
         """Show what ``auto`` came to."""
         if isinstance(self.editor, NumberEditor | ChoiceEditor):
             self.editor.set_resolved(value)
+
+    def set_shown(self, shown: bool) -> None:
+        """Whether the form shows this field; its grid must be rearranged afterwards."""
+        self.shown = shown
+        if self.parentWidget() is not None:  # a field of its own would open as a window
+            self.setVisible(shown)
 
     def set_problem(self, problem: Problem | None) -> None:
         """Show a problem under the field, or take it away."""
@@ -98,7 +105,11 @@ class FieldGrid(QWidget):
         self._columns = self._fitting()
         for field in self._fields:
             self._grid.removeWidget(field)
-        shown = [field for field in self._fields if not field.isHidden()]
+        shown = [field for field in self._fields if field.shown]
+        for field in self._fields:
+            if field not in shown:
+                field.setParent(self)
+                field.hide()
         for index, field in enumerate(shown):
             self._grid.addWidget(field, index // self._columns, index % self._columns)
         for index in range(self._most):
@@ -112,6 +123,10 @@ class FieldGrid(QWidget):
 
 
 def in_words(problem: Problem) -> str:
-    """A problem as a sentence without its place, which the field shows."""
-    text = problem.message[:1].upper() + problem.message[1:]
-    return f"{text}: {problem.hint}" if problem.hint else text
+    """A problem as sentences without its place, which the field shows."""
+    return f"{sentence(problem.message)}. {sentence(problem.hint)}" if problem.hint else sentence(problem.message)
+
+
+def sentence(text: str) -> str:
+    """With a capital, unless it begins with a word of the spec, which is written as it is."""
+    return text if text.split(" ", 1)[0] in get_args(Task) else text[:1].upper() + text[1:]

@@ -63,7 +63,7 @@ class Fold(QWidget):
     def __init__(self, heading: str, *, open_: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._heading = heading
-        self.toggle: QPushButton = button(heading, self._flip, icon="chevron_right", role="quiet")
+        self.toggle: QPushButton = button(heading, self._flip, icon="chevron_right", role="fold")
         self.content = QWidget()
         self.body = QVBoxLayout(self.content)
         self.body.setContentsMargins(0, 0, 0, 0)
@@ -99,17 +99,24 @@ class ScrollColumn(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        inner = QWidget()
+        inner = self._inner = QWidget()
         inner.setObjectName("scrolled")
         self.body = QVBoxLayout(inner)
         self.body.setContentsMargins(margin, margin, margin, margin)
         self.body.setSpacing(spacing)
         self.setWidget(inner)
+        self._margin = margin
+        self.verticalScrollBar().rangeChanged.connect(self._balance)
         self.viewport().setAutoFillBackground(False)
         inner.setAutoFillBackground(False)
 
+    def _balance(self, _low: int, high: int) -> None:
+        """The scroll bar stands in the right margin, so that cards keep their edge."""
+        bar = self.verticalScrollBar().sizeHint().width() if high > 0 else 0
+        self.body.setContentsMargins(self._margin, self._margin, max(self._margin - bar, 0), self._margin)
+
     def minimumSizeHint(self) -> QSize:
-        inner = self.widget().minimumSizeHint()
+        inner = self._inner.minimumSizeHint()
         return QSize(inner.width() + self.verticalScrollBar().sizeHint().width(), 8 * GRID)
 
 

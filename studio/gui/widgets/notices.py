@@ -21,7 +21,7 @@ class IconLabel(QLabel):
         super().__init__(parent)
         self._name, self._token, self._size = name, token, size
         self._draw()
-        theme().changed.connect(self, self._draw)
+        theme().watch(self, self._draw)
 
     def _draw(self) -> None:
         self.setPixmap(pixmap(self._name, self._token, self._size, max(self.devicePixelRatioF(), 1.0)))
@@ -118,8 +118,8 @@ class ErrorCard(Card):
         for label in (self.message, self.where, self.hint, self.details):
             label.setTextInteractionFlags(selectable)
             label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.actions = row(None)
-        texts = column(self.message, self.where, self.hint, self.details, self.actions, spacing=4)
+        self._buttons = row(None)
+        texts = column(self.message, self.where, self.hint, self.details, self._buttons, spacing=4)
         icon = IconLabel("error", "doesnotfit")
         self.body.addLayout(row(column(icon, None), boxed(texts), spacing=2 * GRID))
         self.hide()
@@ -129,7 +129,8 @@ class ErrorCard(Card):
 
     def show_words(self, message: str, *, where: str = "", hint: str = "", details: str = "") -> None:
         for label, text in (
-            (self.message, _sentence(message)), (self.where, where), (self.hint, _sentence(hint)), (self.details, details),
+            (self.message, _sentence(message)), (self.where, where),
+            (self.hint, _sentence(hint)), (self.details, details),
         ):  # fmt: skip
             label.setText(text)
             label.setVisible(bool(text))
@@ -137,7 +138,7 @@ class ErrorCard(Card):
         self.show()
 
     def add_action(self, text: str, clicked: Callable[[], object]) -> None:
-        self.actions.insertWidget(self.actions.count() - 1, button(text, clicked))
+        self._buttons.insertWidget(self._buttons.count() - 1, button(text, clicked))
 
 
 class Toast(QFrame):
@@ -145,6 +146,7 @@ class Toast(QFrame):
 
     def __init__(self, over: QWidget) -> None:
         super().__init__(over)
+        self._over = over
         self.setProperty("role", "card")
         self.text = Label("")
         self.action = button("")
@@ -176,7 +178,7 @@ class Toast(QFrame):
 
     def _place(self) -> None:
         self.adjustSize()
-        over = self.parentWidget()
+        over = self._over
         self.move((over.width() - self.width()) // 2, over.height() - self.height() - 3 * GRID)
 
     def _act(self) -> None:

@@ -75,7 +75,7 @@ class Picker(QWidget):
         self.popup.picked.connect(self._pick)
         self.card.clicked.connect(lambda *_: self.open())
         self._fit()
-        theme().changed.connect(self, self._fit)
+        theme().watch(self, self._fit)
         self._describe()
 
     @property
@@ -86,6 +86,11 @@ class Picker(QWidget):
         self._choices = tuple(choices)
         self.popup.set_choices(self._choices)
         self.set_key(self._key)
+
+    def set_loading(self) -> None:
+        """The choices are on their way, unless there are some already."""
+        if not self._choices:
+            self._name.setText("Loading…")
 
     def set_key(self, key: str) -> None:
         """Show what is chosen; a key that is not in the list is shown as it is."""
@@ -216,8 +221,8 @@ class ChoiceDelegate(QStyledItemDelegate):
         self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
     ) -> None:
         choice = index.data(_CHOICE)
-        box: QRect = option.rect  # type: ignore[attr-defined]
-        state: QStyle.StateFlag = option.state  # type: ignore[attr-defined]
+        box: QRect = option.rect
+        state: QStyle.StateFlag = option.state
         chosen = bool(state & QStyle.StateFlag.State_Selected)
         hovered = bool(state & QStyle.StateFlag.State_MouseOver)
         if chosen or hovered:

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
+
+from studio.core.spec import RunSpec
 
 EditorKind = Literal["text", "whole", "number", "choice", "check", "list", "json"]
 
@@ -39,6 +42,12 @@ def read_fields(schema: Mapping[str, Any]) -> list[FieldShape]:
     return shapes
 
 
+@cache
+def spec_schema() -> dict[str, Any]:
+    """The JSON schema of a whole spec; made once, since it takes a while."""
+    return RunSpec.model_json_schema()
+
+
 def definition(schema: Mapping[str, Any], name: str) -> dict[str, Any]:
     """A named part of a schema, with the definitions it refers to."""
     return {**schema["$defs"][name], "$defs": schema["$defs"]}
@@ -49,10 +58,9 @@ def _shape(name: str, body: Mapping[str, Any], branches: list[Mapping[str, Any]]
     auto = any(branch.get("const") == "auto" for branch in branches)
     nullable = any(branch.get("type") == "null" for branch in branches)
     rest = [branch for branch in branches if branch.get("const") != "auto" and branch.get("type") != "null"]
-    main = rest[0] if rest else {"type": "string"}
     numbers = [branch for branch in rest if branch.get("type") in ("integer", "number")]
     bounds = numbers[0] if numbers else {}
-    kind, choices = _kind(main, rest, auto=auto)
+    kind, choices = _kind(rest, auto=auto)
     return FieldShape(
         name=name,
         kind=kind,
@@ -72,22 +80,22 @@ def _shape(name: str, body: Mapping[str, Any], branches: list[Mapping[str, Any]]
     )
 
 
-def _kind(main: Mapping[str, Any], rest: list[Mapping[str, Any]], *, auto: bool) -> tuple[EditorKind, tuple[Any, ...]]:
+_PLAIN_KINDS: dict[frozenset[str], EditorKind] = {
+    frozenset({"boolean"}): "check",
+    frozenset({"integer"}): "whole",
+    frozenset({"number"}): "number",
+    frozenset({"integer", "number"}): "number",
+    frozenset({"array"}): "list",
+    frozenset({"string"}): "text",
+}
+
+
+def _kind(rest: list[Mapping[str, Any]], *, auto: bool) -> tuple[EditorKind, tuple[Any, ...]]:
     values = [value for branch in rest for value in branch.get("enum", [branch["const"]] if "const" in branch else [])]
-    kinds = {branch.get("type") for branch in rest}
     if values and len(values) >= len(rest):
         return "choice", tuple(values)
-    if kinds == {"boolean"}:
-        return ("choice", (True, False)) if auto else ("check", ())
-    if kinds == {"integer"}:
-        return "whole", ()
-    if kinds and kinds <= {"integer", "number"}:
-        return "number", ()
-    if kinds == {"array"}:
-        return "list", ()
-    if kinds == {"string"}:
-        return "text", ()
-    return "json", ()
+    kind = _PLAIN_KINDS.get(frozenset(str(branch.get("type")) for branch in rest), "json")
+    return ("choice", (True, False)) if auto and kind == "check" else (kind, ())
 
 
 def _branches(body: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -28,6 +28,8 @@ class SchemaForm(QWidget):
         basics: names shown at once, in this order; None: all that the schema does not call advanced.
         hidden: names left out.
         labels: words that replace the schema's.
+        editors: editors that replace those the schema asks for.
+        also, also_advanced: rows of others that stand among these.
     """
 
     edited = Signal(str, object)
@@ -40,22 +42,25 @@ class SchemaForm(QWidget):
         basics: Sequence[str] | None = None,
         hidden: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
+        editors: Mapping[str, Editor] | None = None,
+        also: Sequence[FieldRow] = (),
+        also_advanced: Sequence[FieldRow] = (),
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.path = path
         self._shapes = {shape.name: shape for shape in read_fields(schema) if shape.name not in hidden}
         self.rows = {
-            name: _make_row(f"{path}.{name}", shape, (labels or {}).get(name, shape.label))
+            name: make_row(f"{path}.{name}", shape, (labels or {}).get(name, shape.label), (editors or {}).get(name))
             for name, shape in self._shapes.items()
         }
         first = [name for name in basics if name in self.rows] if basics is not None else self._plain_names()
         rest = [name for name in self.rows if name not in first]
-        self._basic_grid = FieldGrid([self.rows[name] for name in first])
-        self._advanced_grid = FieldGrid([self.rows[name] for name in rest])
+        self._basic_grid = FieldGrid([*(self.rows[name] for name in first), *also])
+        self._advanced_grid = FieldGrid([*(self.rows[name] for name in rest), *also_advanced])
         self.advanced = Fold("Advanced")
         self.advanced.body.addWidget(self._advanced_grid)
-        self.advanced.setVisible(bool(rest))
+        self.advanced.setVisible(bool(rest or also_advanced))
         self._advanced_names = set(rest)
         self.setLayout(column(self._basic_grid, self.advanced))
         for made in self.rows.values():
@@ -89,15 +94,16 @@ class SchemaForm(QWidget):
         changed = False
         for name, made in self.rows.items():
             shown = is_shown(self._shapes[name].when, values)
-            changed |= made.isHidden() == shown
-            made.setVisible(shown)
+            changed |= made.shown != shown
+            made.set_shown(shown)
         if changed:
             self._basic_grid.rearrange()
             self._advanced_grid.rearrange()
 
 
-def _make_row(path: str, shape: FieldShape, label: str) -> FieldRow:
-    return FieldRow(path, label, make_editor(shape), help=shape.help, unit=shape.unit)
+def make_row(path: str, shape: FieldShape, label: str, editor: Editor | None = None) -> FieldRow:
+    """A labelled field for a shape."""
+    return FieldRow(path, label, make_editor(shape) if editor is None else editor, help=shape.help, unit=shape.unit)
 
 
 def make_editor(shape: FieldShape) -> Editor:

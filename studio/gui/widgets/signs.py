@@ -1,7 +1,7 @@
 """Signs of meaning: always a shape and a word, the colour only helps."""
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.gui import fonts
@@ -36,7 +36,7 @@ class Sign(QWidget):
         self._large = large
         self._word, self._token, self._shape = "", "muted", "ring"
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        theme().changed.connect(self, self._restyle)
+        theme().watch(self, self._restyle)
 
     @property
     def word(self) -> str:
@@ -73,7 +73,7 @@ class Sign(QWidget):
         self.updateGeometry()
         self.update()
 
-    def _font(self) -> fonts.QFont:
+    def _font(self) -> QFont:
         return fonts.title_font() if self._large else fonts.body_font(strong=True)
 
 

@@ -1,5 +1,7 @@
 """Labels: plain text only, since names, rows and model cards are untrusted."""
 
+from html import escape
+
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QFont, QFontMetrics, QPainter, QPaintEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
@@ -18,7 +20,7 @@ class Label(QLabel):
         self.setWordWrap(wrap)
         self.setProperty("role", role)
         self._dress()
-        theme().changed.connect(self, self._dress)
+        theme().watch(self, self._dress)
 
     def set_role(self, role: str) -> None:
         """Change what the text means: "" or muted, error, accent, title, strong, number, large-number, figure."""
@@ -91,4 +93,4 @@ class ElidedLabel(Label):
 
 def plain(text: str) -> str:
     """Text for a tool tip, which Qt would otherwise take for HTML when it looks like it."""
-    return text.replace("&", "&amp;").replace("<", "&lt;") if Qt.mightBeRichText(text) else text
+    return f"<qt>{escape(text)}</qt>" if "<" in text else text

@@ -28,7 +28,7 @@ def measure(
     fake = FakeNvml(lambda: clock[0], [gpu]).install(monkeypatch)
     if without_counter:
         fake.errors["nvmlDeviceGetTotalEnergyConsumption"] = pynvml.NVML_ERROR_NOT_SUPPORTED
-    meter = EnergyMeter("cuda:0", 42, averaged=True)
+    meter = EnergyMeter("cuda:0", 42, averaged=True, read=None)
     for sample in samples_of(fake, clock, seconds, 0.1):
         meter.add(sample)
     return meter.total(), gpu.energy_j(20.0 + seconds) - gpu.energy_j(20.0)
@@ -69,7 +69,7 @@ def reading(time: float, energy_j: float | None = None, power_w: float | None = 
 
 
 def total(*samples: DeviceSample, averaged: bool = True) -> Energy:
-    meter = EnergyMeter("cuda:0", 42, averaged=averaged)
+    meter = EnergyMeter("cuda:0", 42, averaged=averaged, read=None)
     for sample in samples:
         meter.add(sample)
     return meter.total()
@@ -123,3 +123,15 @@ def test_that_sharing_is_told_when_the_driver_lists_us(
 
 def test_that_a_meter_without_samples_has_no_figure() -> None:
     assert total() == Energy(None, "none", 0.0, 0.0, None)
+
+
+def test_that_a_counter_is_read_when_somebody_asks() -> None:
+    readings = iter([reading(0, 100), reading(60, 350), reading(61, 360)])
+    meter = EnergyMeter("cuda:0", averaged=True, read=lambda _device, _pid: next(readings))
+    assert (meter.joules(), meter.joules()) == (250, 260)
+
+
+def test_that_a_device_without_a_meter_has_no_joules() -> None:
+    times = iter([0.0, 1.0])
+    meter = EnergyMeter("cpu", averaged=True, read=lambda _device, _pid: reading(next(times)))
+    assert meter.joules() is None

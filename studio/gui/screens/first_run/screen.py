@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.core.errors import Cancelled, StudioError
@@ -20,7 +19,11 @@ INTRODUCTION = (
     "trains in the background, and keeps every run."
 )
 STEPS = (
-    ("download", "Fetch the starter pack", "SmolLM2-135M and MiniLM-L6 with three small datasets, about 180 MB; once."),
+    (
+        "download",
+        "Fetch the starter pack",
+        "SmolLM2-135M and MiniLM-L6 with four small datasets, about 200 MB, fetched once.",
+    ),
     ("run", "Train for 30 steps", "LoRA on short yes/no questions. A few minutes on a CPU, under a minute on a GPU."),
     ("chart", "Watch it learn", "You land on the Run screen; the loss falls and the answers get better."),
 )
@@ -57,7 +60,9 @@ class FirstRunScreen(Screen):
         ))  # fmt: skip
         scroll = ScrollColumn(margin=4 * GRID)
         scroll.body.addStretch(1)
-        scroll.body.addWidget(middle, 0, Qt.AlignmentFlag.AlignHCenter)
+        centred = row(None, middle, None)
+        centred.setStretch(1, 100)
+        scroll.body.addLayout(centred)
         scroll.body.addStretch(2)
         self.setLayout(column(scroll))
 

@@ -6,12 +6,12 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QSlider, QVBoxLayout, QWidget
 
 from studio.core.forecast import Estimate
-from studio.core.units import GIB, format_bytes, format_number, format_seconds
+from studio.core.units import GIB, format_number, format_seconds
 from studio.gui.plots.curve_plot import CurvePlot, CurveStyle
 from studio.gui.plots.series import Series
 from studio.gui.screens.live.curves import RunCurves
 from studio.gui.theme import GRID
-from studio.gui.widgets.layout import column, row
+from studio.gui.widgets.layout import boxed, column, row
 from studio.gui.widgets.text import muted
 
 SMOOTHING_STEPS = 100
@@ -55,7 +55,7 @@ class RunCharts(QWidget):
             return
         memory = estimate.memory
         self.memory.set_band((memory.low_bytes / GIB, memory.high_bytes / GIB))
-        self.memory.set_note(f"predicted {format_bytes(memory.low_bytes)} – {format_bytes(memory.high_bytes)}")
+        self.memory.set_note(f"predicted {memory.low_bytes / GIB:.2f} – {memory.high_bytes / GIB:.2f}")
 
     def apply(self, curves: RunCurves, changed: set[str]) -> None:
         """Show the curves named in ``changed``."""
@@ -107,10 +107,9 @@ class RunCharts(QWidget):
         slider.setToolTip("How smooth the bright curve is; the raw one stays visible")
         slider.valueChanged.connect(lambda value: self.smoothing_changed.emit(value / SMOOTHING_STEPS))
         label.setBuddy(slider)
-        holder = QWidget()
-        holder.setLayout(row(12 - GRID, label, slider, None))
-        holder.layout().setContentsMargins(GRID, 0, GRID, GRID)
-        return holder
+        line = row(label, slider, None)
+        line.setContentsMargins(12, 0, 12, GRID)
+        return boxed(line)
 
     def _device_column(self) -> QVBoxLayout:
         self._power_card, self._heat_card = _card(self.power), _card(self.heat)

@@ -11,7 +11,6 @@ from studio.core.forecast import Estimate
 from studio.core.plan import Plan
 from studio.rundir.layout import RunFolder, read_json
 
-
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -6,11 +6,11 @@ from studio.core.events import Evaluated
 from studio.core.state import RunSnapshot
 from studio.core.units import format_number, format_seconds
 from studio.gui.models.records import Column, RecordTable
+from studio.gui.models.view import set_widths, stretch, table_view
 from studio.gui.screens.live.words import EvalChange, eval_changes
 from studio.gui.theme import GRID
 from studio.gui.widgets.layout import column
 from studio.gui.widgets.notices import EmptyState
-from studio.gui.models.view import set_widths, table_view
 from studio.gui.widgets.text import strong
 
 CHANGES: tuple[Column[EvalChange], ...] = (
@@ -31,7 +31,9 @@ class EvalsView(QWidget):
         self._history: RecordTable[Evaluated] = RecordTable((), self)
         self._changes_view = table_view("Metrics before and after", self._changes)
         self._history_view = table_view("Every eval", self._history, sortable=True)
-        set_widths(self._changes_view, 24, 14, 14, 14)
+        set_widths(self._changes_view, 24, 14, 14, 14, 24)
+        stretch(self._changes_view)
+        stretch(self._history_view)
         self._metrics: list[str] = []
         self._empty = EmptyState("chart", "No evals yet", "The first one measures the model before it is tuned.")
         self._tables = QWidget()
@@ -44,7 +46,6 @@ class EvalsView(QWidget):
                 self._history_view,
             )
         )
-        self._tables.layout().setContentsMargins(0, 0, 0, 0)
         layout = column(self._empty, self._tables)
         layout.setContentsMargins(0, 2 * GRID, 0, 0)
         self.setLayout(layout)

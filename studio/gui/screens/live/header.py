@@ -57,8 +57,8 @@ class RunHeader(QWidget):
 
     def show_headline(self, line: Headline) -> None:
         """Take in new words."""
-        self._announce(line.state)
         self.state.set_state(line.state)
+        self._announce(self.state.word)
         put(self.loss, line.loss)
         put(self.loss_caption, line.loss_caption)
         put(self.phase, line.phase)

@@ -26,8 +26,8 @@ class Comparison:
 
 COMPARISONS: tuple[Column[Comparison], ...] = (
     Column("", lambda line: line.name),
-    Column("Forecast", lambda line: line.forecast, numeric=True),
-    Column("Measured", lambda line: line.measured, numeric=True),
+    Column("Forecast", lambda line: line.forecast),
+    Column("Measured", lambda line: line.measured),
 )
 AUTOS: tuple[Column[Auto], ...] = (
     Column("Setting", lambda auto: auto.field),

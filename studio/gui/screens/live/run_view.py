@@ -26,6 +26,7 @@ from studio.gui.widgets.layout import column
 from studio.gui.widgets.notices import ErrorCard
 
 STDERR_LINES = 12
+FAILED = ("failed", "crashed")
 
 
 class RunView(QWidget):
@@ -123,10 +124,9 @@ class RunView(QWidget):
         steps = self.details.plan.steps if self.details and self.details.plan else None
         live = words.is_live(snapshot.state)
         left = words.remaining_s(snapshot.step, steps, curves.recent_seconds_per_step()) if live else None
-        measured = snapshot.measured
         _, memory = memory_series(curves)
         speed = curves.get("tokens_per_second")
-        energy = measured.watt_hours if measured else None
+        energy = words.watt_hours(snapshot, curves.get("energy_j").y)
         return Headline(
             state=snapshot.state,
             loss=words.loss_text(curves.smooth_loss.last),
@@ -143,12 +143,14 @@ class RunView(QWidget):
 
     def _show_failure(self) -> None:
         """The error card: what, where, what to do, and the end of stderr."""
-        if self.snapshot.state not in ("failed", "crashed") or self.details is None:
+        if self.snapshot.state not in FAILED or self.details is None:
             self.error.hide()
             return
         run_task(self, read_text_end, self.details.folder.stderr, 4096, done=self._fill_error_card)
 
     def _fill_error_card(self, stderr: str) -> None:
+        if self.snapshot.state not in FAILED:  # it was resumed meanwhile
+            return
         error = self.snapshot.error
         tail = "\n".join(stderr.rstrip().splitlines()[-STDERR_LINES:])
         if error is not None:

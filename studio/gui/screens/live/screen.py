@@ -68,16 +68,12 @@ class RunScreen(Screen):
         )
         self.repeat = button("Repeat…", self._repeat, icon="refresh", help="A new run with the same settings")
         self.controls = boxed(row(self.repeat, None, self.save, self.pause, self.stop, self.resume))
-        self.controls.layout().setContentsMargins(0, 0, 0, 0)
-        run = boxed(column(self.view, self.controls))
-        run.layout().setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, 2 * GRID)
+        run = boxed(column(self.view, self.controls, margin=2 * GRID))
         failed = boxed(column(self.problem, None, margin=2 * GRID))
         self.pages = QStackedWidget()
         for page in (self.empty, run, failed):
             self.pages.addWidget(page)
-        layout = column(self.pages)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.setLayout(layout)
+        self.setLayout(column(self.pages))
         self._offer("draft")
 
     def _open_newest(self, run_id: str | None) -> None:

@@ -16,7 +16,7 @@ from studio.rundir.log import read_events
 
 BYTES_PER_READ = 256 * 1024
 START_GRACE_S = 10
-DEVICE_CURVES = ("used_bytes", "process_bytes", "utilization", "power_w", "temperature_c")
+DEVICE_CURVES = ("used_bytes", "process_bytes", "utilization", "power_w", "energy_j", "temperature_c")
 
 
 @dataclass

@@ -6,20 +6,9 @@ from dataclasses import dataclass
 from studio.core.events import Evaluated
 from studio.core.state import ACTIVE, RESUMABLE, RunSnapshot
 from studio.core.units import format_number, format_seconds
+from studio.gui.plots.series import Floats
 
-STATE_WORDS = {
-    "draft": "Preparing",
-    "queued": "Queued",
-    "starting": "Starting",
-    "running": "Running",
-    "stopping": "Stopping",
-    "paused": "Paused",
-    "completed": "Completed",
-    "stopped": "Stopped",
-    "failed": "Failed",
-    "crashed": "Crashed",
-}
-HIGHER_IS_BETTER = ("accuracy", "f1", "exact_match", "macro_f1", "mcc")
+HIGHER_IS_BETTER = ("accuracy", "f1", "exact_match", "macro_f1", "mcc", "token_accuracy")
 
 
 @dataclass(frozen=True)
@@ -66,6 +55,18 @@ def elapsed_s(snapshot: RunSnapshot, now: float) -> float | None:
 
 def time_text(seconds: float | None) -> str:
     return "–" if seconds is None else format_seconds(seconds)
+
+
+def watt_hours(snapshot: RunSnapshot, counter_j: Floats) -> float | None:
+    """Energy so far: as the worker measured it, else from the device's counter since the first reading.
+
+    None without a counter, or when it went back, as after a driver restart.
+    """
+    if snapshot.measured is not None and not is_live(snapshot.state):
+        return snapshot.measured.watt_hours
+    if len(counter_j) < 2 or counter_j[-1] < counter_j[0]:
+        return None
+    return float(counter_j[-1] - counter_j[0]) / 3600
 
 
 def loss_text(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from PySide6.QtCore import QObject, Signal
 
-from studio.core.errors import StudioError
+from studio.core.errors import Cancelled, StudioError
 from studio.gui.backend import Backend, Check
 from studio.gui.screens.new_run.draft import Draft
 from studio.gui.tasks import Debounce, Task, run_task
@@ -42,5 +42,7 @@ class Checker(QObject):
         self.checked.emit(check)
 
     def _fail(self, error: StudioError) -> None:
+        if isinstance(error, Cancelled):  # a newer question is under way
+            return
         self._task = None
         self.failed.emit(error)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from studio.core.facts import DataFacts, ModelFacts
-from studio.core.units import format_bytes, format_count
+from studio.core.units import format_count
 from studio.gui.widgets.picker import Choice
 
 if TYPE_CHECKING:
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def model_choice(facts: ModelFacts) -> Choice:
-    line = f"{format_count(facts.params)} parameters · {facts.layers} layers · {format_bytes(facts.weight_bytes)}"
-    return Choice(f"library:{facts.name}", facts.name, f"{facts.kind} · {line}", facts.architecture)
+    line = f"{format_count(facts.params)} parameters · {facts.layers} layers · {facts.kind}"
+    return Choice(f"library:{facts.name}", facts.name, line, facts.architecture)
 
 
 def data_choice(facts: DataFacts) -> Choice:

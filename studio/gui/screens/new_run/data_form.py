@@ -6,19 +6,19 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout
 
 from studio.core.facts import DataFacts
-from studio.core.spec import RunSpec
 from studio.gui.screens.new_run.draft import Draft
 from studio.gui.theme import GRID
 from studio.gui.widgets.editors import ChoiceEditor, TemplateEditor
 from studio.gui.widgets.fields import FieldGrid, FieldRow
 from studio.gui.widgets.layout import Card, Fold, clear_layout
-from studio.gui.widgets.schema import definition, humanise
-from studio.gui.widgets.schema_form import SchemaForm
+from studio.gui.widgets.schema import definition, humanise, read_fields, spec_schema
+from studio.gui.widgets.schema_form import SchemaForm, make_row
 from studio.gui.widgets.text import muted
 
 if TYPE_CHECKING:
     from studio.datasets.formats import Format
 
+SPLIT_LABELS = {"eval": "Held out for evaluation (rows)", "seed": "Seed of the split"}
 TEMPLATE_HELP = "A column's name, or a text with columns in braces, such as: Question: {question}?"
 
 
@@ -31,14 +31,17 @@ class DataForm(Card):
         super().__init__("Data")
         self._draft, self._formats = draft, formats
         self._facts: DataFacts | None = None
-        schema = RunSpec.model_json_schema()
+        schema = spec_schema()
+        split = {
+            shape.name: make_row(f"data.split.{shape.name}", shape, SPLIT_LABELS[shape.name])
+            for shape in read_fields(definition(schema, "Split"))
+        }
+        self._split_defaults = {shape.name: shape.default for shape in read_fields(definition(schema, "Split"))}
+        self.split = split
         self.options = SchemaForm(
-            definition(schema, "DataRef"), "data", basics=("format", "max_length"),
-            hidden=("source", "columns"), labels={"max_length": "Longest row (tokens)", "max_rows": "Use only (rows)"},
-        )  # fmt: skip
-        self.split = SchemaForm(
-            definition(schema, "Split"), "data.split", basics=("eval",),
-            labels={"eval": "Held out for evaluation (rows)", "seed": "Seed of the split"},
+            definition(schema, "DataRef"), "data", basics=("format", "max_length"), hidden=("source", "columns"),
+            labels={"max_length": "Longest row (tokens)", "max_rows": "Use only (rows)"},
+            also=[split["eval"]], also_advanced=[split["seed"]],
         )  # fmt: skip
         self.columns: dict[str, FieldRow] = {}
         self._column_words = muted()
@@ -47,17 +50,20 @@ class DataForm(Card):
         self.mapping = Fold("Columns")
         self.mapping.body.addWidget(self._column_words)
         self.mapping.body.addLayout(self._columns_box)
-        for widget in (self.options, self.split, self.mapping):
+        for widget in (self.options, self.mapping):
             self.body.addWidget(widget)
         self.options.edited.connect(self._option_edited)
-        self.split.edited.connect(self.edited)
+        for made in split.values():
+            made.edited.connect(self.edited)
 
     def show_draft(self) -> None:
         data = self._draft.get("data", {})
         values = data if isinstance(data, dict) else {}
         self.options.set_values(values)
         split = values.get("split")
-        self.split.set_values(split if isinstance(split, dict) else {})
+        written = split if isinstance(split, dict) else {}
+        for name, made in self.split.items():
+            made.set_value(written.get(name, self._split_defaults[name]))
         self._show_columns()
 
     def set_facts(self, facts: DataFacts | None) -> None:
@@ -66,7 +72,7 @@ class DataForm(Card):
         self._show_columns()
 
     def rows(self) -> list[FieldRow]:
-        return [*self.options.rows.values(), *self.split.rows.values(), *self.columns.values()]
+        return [*self.options.rows.values(), *self.split.values(), *self.columns.values()]
 
     def _option_edited(self, path: str, value: Any) -> None:
         self.edited.emit(path, value)

@@ -53,7 +53,8 @@ class _Edit(QUndoCommand):
     def __init__(self, draft: Draft, path: str, value: Any) -> None:
         super().__init__(f"change {path}")
         self._draft, self._path, self._value = draft, path, value
-        self._before = copy.deepcopy(read_path(draft.raw, path))
+        before = read_path(draft.raw, path)
+        self._before = before if before is MISSING else copy.deepcopy(before)
         self._first = True
 
     def id(self) -> int:
@@ -72,7 +73,7 @@ class _Edit(QUndoCommand):
         self._write(self._before)
 
     def _write(self, value: Any) -> None:
-        write_path(self._draft.raw, self._path, copy.deepcopy(value) if value is not MISSING else MISSING)
+        write_path(self._draft.raw, self._path, value if value is MISSING else copy.deepcopy(value))
         self._draft.changed.emit(self._path)
         if not self._first:
             self._draft.replaced.emit()
@@ -107,6 +108,13 @@ def empty_spec() -> dict[str, Any]:
         "method": {"placements": [{"use": "lora"}]},
         "train": {},
     }
+
+
+def suggest_name(draft: Draft) -> str:
+    """A name from data and method: ``boolq-lora``."""
+    data = str(draft.get("data.source", "")).partition(":")[2].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    methods = [str(draft.get(f"method.placements.{i}.use", "")) for i in range(len(draft.get("method.placements", [])))]
+    return "-".join(part for part in (data.partition(".")[0], "+".join(methods)) if part)[:120] or "run"
 
 
 def read_path(raw: Any, path: str) -> Any:

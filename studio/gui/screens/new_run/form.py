@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QScrollArea, QWidget
 from studio.core.plan import Plan
 from studio.core.problems import Problem
 from studio.core.spec import Task
+from studio.gui.backend import Backend
 from studio.gui.screens.new_run.data_form import DataForm
 from studio.gui.screens.new_run.draft import Draft
 from studio.gui.screens.new_run.method_form import MethodForm
@@ -19,7 +20,6 @@ from studio.gui.widgets.fields import FieldGrid, FieldRow
 from studio.gui.widgets.layout import Fold, column
 
 if TYPE_CHECKING:
-    from studio.datasets.formats import Format
     from studio.service.methods import MethodInfo
 
 TASK_WORDS = {"sft": "Generate text", "classification": "Classify"}
@@ -33,16 +33,14 @@ class RunForm(QWidget):
     add_method = Signal()
     remove_method = Signal(int)
 
-    def __init__(
-        self, draft: Draft, formats: "dict[str, Format]", find_method: "Callable[[str], MethodInfo | None]"
-    ) -> None:
+    def __init__(self, draft: Draft, backend: Backend, find_method: "Callable[[str], MethodInfo | None]") -> None:
         super().__init__()
         self._draft = draft
         self.name = FieldRow("name", "Name of the run", TextEditor(), help="How you find it again; any words.")
         tasks = [(task, f"{TASK_WORDS.get(task, task)} ({task})") for task in get_args(Task)]
         self.task = FieldRow("task", "Task", ChoiceEditor(tasks), help=TASK_HELP)
-        self.data = DataForm(draft, formats)
-        self.method = MethodForm(draft, find_method)
+        self.data = DataForm(draft, backend.formats())
+        self.method = MethodForm(draft, find_method, backend.select_sites)
         self.train = TrainForm(draft)
         basics = FieldGrid([self.name, self.task], columns=2)
         self.setLayout(column(
@@ -80,6 +78,11 @@ class RunForm(QWidget):
                 made.editor.setFocus()
                 return True
         return False
+
+    def name_of(self, path: str) -> str:
+        """The label of the field that a problem is about; the path where there is none."""
+        fields = sorted(self.rows(), key=lambda made: len(made.path), reverse=True)
+        return next((made.words for made in fields if _concerns(path, made.path)), path)
 
     def rows(self) -> list[FieldRow]:
         return [self.name, self.task, *self.data.rows(), *self.method.rows(), *self.train.rows()]

@@ -1,6 +1,7 @@
 """The three pickers and what stands behind them: lists of models, data and methods, and additions to them."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,13 @@ DATA_FILTER = "Datasets (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.txt *.md
 
 
 class Libraries(QObject):
-    """Signals: ``loaded()`` when all three lists are there; ``added(kind, source)``; ``failed(StudioError)``."""
+    """Signals: ``loaded()`` when all three lists are there, ``methods_changed()`` before it;
+
+    ``added(kind, source)``; ``failed(StudioError)``.
+    """
 
     loaded = Signal()
+    methods_changed = Signal()
     added = Signal(str, str)
     failed = Signal(object)
 
@@ -48,10 +53,12 @@ class Libraries(QObject):
     def load(self) -> None:
         """Fetch the lists anew."""
         self._waiting = {"models", "datasets", "methods"}
+        for picker in (self.model, self.data, self.method):
+            picker.set_loading()
         for name, function in (
             ("models", self._backend.models), ("datasets", self._backend.datasets), ("methods", self._backend.methods),
         ):  # fmt: skip
-            run_task(self, function, done=lambda found, name=name: self._arrive(name, found), failed=self.failed.emit)
+            run_task(self, function, done=partial(self._arrive, name), failed=self.failed.emit)
 
     def method_info(self, method_id: str) -> "MethodInfo | None":
         return next((info for info in self.methods if info.id == method_id), None)
@@ -66,7 +73,10 @@ class Libraries(QObject):
         self._add("data", "Reading the dataset…", self._backend.add_dataset, path)
 
     def _arrive(self, name: str, found: list[Any]) -> None:
+        changed = getattr(self, name) != found
         setattr(self, name, found)
+        if changed and name == "methods":
+            self.methods_changed.emit()
         picker, make = {
             "models": (self.model, model_choice),
             "datasets": (self.data, data_choice),

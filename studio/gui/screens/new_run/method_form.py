@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from studio.api import Site
 from studio.core.plan import Plan
 from studio.gui.screens.new_run.draft import Draft
-from studio.gui.screens.new_run.where_editor import WhereEditor
+from studio.gui.screens.new_run.where_editor import Select, WhereEditor
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button, icon_button
 from studio.gui.widgets.editors import NumberEditor
@@ -29,12 +29,12 @@ class PlacementForm(QWidget):
 
     edited = Signal(str, object)
 
-    def __init__(self, index: int, info: "MethodInfo", parent: QWidget | None = None) -> None:
+    def __init__(self, index: int, info: "MethodInfo", select: Select, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.path = f"method.placements.{index}"
         self.info = info
         self.summary = muted(info.summary)
-        self.where = WhereEditor(f"{self.path}.where", str(info.traits.get("where", "")))
+        self.where = WhereEditor(f"{self.path}.where", str(info.traits.get("where", "")), select)
         self.params = SchemaForm(info.params_schema, f"{self.path}.params")
         self.where.edited.connect(self.edited)
         self.params.edited.connect(self.edited)
@@ -56,9 +56,9 @@ class MethodForm(QWidget):
     removed = Signal(int)
     edited = Signal(str, object)
 
-    def __init__(self, draft: Draft, find_method: "Callable[[str], MethodInfo | None]") -> None:
+    def __init__(self, draft: Draft, find_method: "Callable[[str], MethodInfo | None]", select: Select) -> None:
         super().__init__()
-        self._draft, self._find_method = draft, find_method
+        self._draft, self._find_method, self._select = draft, find_method, select
         self._sites: tuple[Site, ...] = ()
         self._shown: list[str] = []
         self.placements: list[PlacementForm] = []
@@ -112,7 +112,7 @@ class MethodForm(QWidget):
                 self._add_card(index, info, several=len(names) > 1)
 
     def _add_card(self, index: int, info: "MethodInfo", *, several: bool) -> None:
-        made = PlacementForm(index, info)
+        made = PlacementForm(index, info, self._select)
         made.edited.connect(self.edited)
         made.set_sites(self._sites)
         count = Label("", role="number")

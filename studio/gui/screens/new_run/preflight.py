@@ -1,9 +1,9 @@
 """The Pre-flight panel: before anything runs, does it fit, how long, how much."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from studio.core.forecast import Advice, Estimate
@@ -21,6 +21,10 @@ from studio.gui.widgets.signs import Sign
 from studio.gui.widgets.stacked_bar import Part, StackedBar
 from studio.gui.widgets.text import ElidedLabel, Label, muted, number, strong, title
 
+WAITING = "Choose a model, data and a method: here you see whether the run fits, how long it takes and what it costs."
+SOLVE_FIRST = "The forecast comes back when this is solved."
+WIDEST = 55 * GRID  # px, so that the form keeps its room with large text
+
 
 class Preflight(QFrame):
     """Signals: ``advised(patch)``, ``show_problem(path)``, ``start()``."""
@@ -29,8 +33,9 @@ class Preflight(QFrame):
     show_problem = Signal(str)
     start = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, name_of: Callable[[str], str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._name_of = name_of
         self.setProperty("role", "panel")
         self.setAccessibleName("Pre-flight")
         self._check: Check | None = None
@@ -43,6 +48,7 @@ class Preflight(QFrame):
         self.parts = _Figures()
         self.figures = _Figures()
         self.evidence = muted("")
+        self.waiting = muted(WAITING)
         self.problems = QVBoxLayout()
         self.advice = QVBoxLayout()
         self.autos = Fold("Chosen for you")
@@ -53,6 +59,7 @@ class Preflight(QFrame):
         scroll = ScrollColumn(margin=2 * GRID, spacing=GRID)
         scroll.setAccessibleName("Pre-flight details")
         scroll.body.addLayout(self.problems)
+        scroll.body.addWidget(self.waiting)
         scroll.body.addWidget(self.forecast)
         scroll.body.addWidget(self.autos)
         scroll.body.addStretch(1)
@@ -65,7 +72,7 @@ class Preflight(QFrame):
         self.show_check(None)
 
     def sizeHint(self) -> QSize:
-        return QSize(self.fontMetrics().averageCharWidth() * 54, 60 * GRID)
+        return QSize(min(self.fontMetrics().averageCharWidth() * 46, WIDEST), 60 * GRID)
 
     def set_currency(self, currency: str) -> None:
         self._currency = currency
@@ -77,6 +84,8 @@ class Preflight(QFrame):
         errors = [problem for problem in check.problems if problem.severity == "error"] if check else []
         self._show_problems(check.problems if check else ())
         self.forecast.setVisible(estimate is not None and plan is not None)
+        self.waiting.setVisible(estimate is None)
+        self.waiting.setText(WAITING if not errors else SOLVE_FIRST)
         self.start_button.setEnabled(plan is not None and not errors)
         self._show_autos(plan.autos if plan else ())
         if estimate is None or check is None or plan is None:
@@ -101,9 +110,9 @@ class Preflight(QFrame):
 
     def _forecast_area(self) -> QWidget:
         area = QWidget()
-        self.advice.setSpacing(4)
+        self.advice.setSpacing(GRID)
         need = row(self.need, self.band, None)
-        details = Fold("Memory by part")
+        details = Fold("Memory by part", open_=True)
         details.body.addWidget(self.parts)
         area.setLayout(column(
             self.verdict, need, self.bar, self.room, self.advice, details, hairline(), self.figures, self.evidence,
@@ -133,20 +142,25 @@ class Preflight(QFrame):
             self.problems.addWidget(strong(_heading(errors, len(problems) - errors)))
         for problem in problems:
             sign = ("error", "doesnotfit") if problem.severity == "error" else ("warning", "close")
-            link = button(problem.where, None, role="quiet", help="Go to this field")
+            link = button(self._name_of(problem.where), None, role="fold", help=f"Go to {problem.where}")
             link.clicked.connect(lambda *_, where=problem.where: self.show_problem.emit(where))
             text = column(row(link, None), Label(in_words(problem), wrap=True), spacing=0)
-            line = row(column(6, IconLabel(*sign), None), text)
+            line = row(column(4, IconLabel(*sign), None), text)
             line.setStretch(1, 1)
             self.problems.addLayout(line)
 
     def _show_advice(self, advice: Sequence[Advice]) -> None:
         clear_layout(self.advice)
         for item in advice:
-            saves = f" — saves {format_bytes(item.saves_bytes)}" if item.saves_bytes > 0 else ""
-            made = button(f"{item.change}{saves}", None, icon="check", help="Change the form accordingly")
+            made = button("Apply", None, help="Change the form accordingly; Undo takes it back")
+            made.setAccessibleName(f"Apply: {item.change}")
             made.clicked.connect(lambda *_, patch=item.patch: self._advise(patch))
-            self.advice.addWidget(made, 0, Qt.AlignmentFlag.AlignLeft)
+            texts = column(Label(item.change, wrap=True), spacing=2)
+            if item.saves_bytes > 0:
+                texts.addWidget(muted(f"saves {format_bytes(item.saves_bytes)}"))
+            line = row(texts, made)
+            line.setStretch(0, 1)
+            self.advice.addLayout(line)
 
     def _show_autos(self, autos: Sequence[Auto]) -> None:
         self.autos.setVisible(bool(autos))
@@ -186,7 +200,7 @@ class _Figures(QWidget):
 
     def _add_row(self) -> None:
         labels = (QLabel(), Label("", role="muted"), number(), ElidedLabel("", role="muted"))
-        labels[0].setFixedWidth(10)
+        labels[0].setFixedSize(10, 10)
         for place, label in enumerate(labels):
             self._grid.addWidget(label, len(self._rows), place)
         self._rows.append(labels)
@@ -196,7 +210,7 @@ class _Figures(QWidget):
         name, figure, remark, color = values
         labels[0].setVisible(color is not None)
         if color is not None:
-            labels[0].setStyleSheet(f"background: {color}; border-radius: 2px; margin: 4px 0;")
+            labels[0].setStyleSheet(f"background: {color}; border-radius: 2px;")
         labels[1].setText(name)
         labels[2].setText(figure)
         labels[2].setAccessibleName(f"{name}: {figure} {remark}")

@@ -12,7 +12,7 @@ from studio.gui import settings
 from studio.gui.backend import Backend, Check
 from studio.gui.screens.base import Screen
 from studio.gui.screens.new_run.checker import Checker
-from studio.gui.screens.new_run.draft import Draft, empty_spec
+from studio.gui.screens.new_run.draft import Draft, empty_spec, suggest_name
 from studio.gui.screens.new_run.form import RunForm
 from studio.gui.screens.new_run.libraries import Libraries
 from studio.gui.screens.new_run.preflight import Preflight
@@ -23,6 +23,8 @@ from studio.gui.widgets.buttons import icon_button
 from studio.gui.widgets.layout import ScrollColumn, boxed, column, row
 from studio.gui.widgets.notices import ErrorCard
 from studio.gui.widgets.text import title
+
+SMALL_ROWS = 1000  # below this the usual 200 held-out rows would leave too few to train on
 
 
 class NewRunScreen(Screen):
@@ -36,14 +38,14 @@ class NewRunScreen(Screen):
         self.libraries = Libraries(backend, self)
         self.files = SpecFiles(self.draft, backend, self)
         self.checker = Checker(self.draft, backend, self)
-        self.form = RunForm(self.draft, backend.formats(), self.libraries.method_info)
-        self.preflight = Preflight()
+        self.form = RunForm(self.draft, backend, self.libraries.method_info)
+        self.preflight = Preflight(self._name_of)
         self.error = ErrorCard()
         self._sites_of = ""
         self._lay_out()
         self._connect()
         self.form.show_draft()
-        self.libraries.load()
+        run_task(self, backend.devices, done=self.form.train.offer_devices)
         run_task(self, backend.load_settings, done=lambda found: self.preflight.set_currency(found.currency))
 
     def enter(self, argument: Any = None) -> None:
@@ -55,6 +57,8 @@ class NewRunScreen(Screen):
         elif isinstance(argument, dict):
             self.draft.patch(argument, "choose")
         self.libraries.load()
+        if self.window().focusWidget() is None or not self.isAncestorOf(self.window().focusWidget()):
+            self.libraries.model.card.setFocus()
 
     def leave(self) -> None:
         self.files.keep()
@@ -92,17 +96,21 @@ class NewRunScreen(Screen):
             pickers.setStretch(index, 1)
         self.undo_button = icon_button("undo", "Undo the last change", self.undo)
         self.redo_button = icon_button("redo", "Redo", self.redo)
+        self.undo_button.setEnabled(False)
+        self.redo_button.setEnabled(False)
         heading = row(
             title("New run"), None, self.undo_button, self.redo_button,
-            icon_button("close", "Clear the form", self.clear),
+            icon_button("trash", "Clear the form", self.clear),
             icon_button("folder", "Open a spec file", self.import_spec),
             icon_button("save", "Save as a spec file", self.export_spec),
         )  # fmt: skip
         top = column(heading, pickers, libraries.progress, self.error, spacing=2 * GRID)
-        top.setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, 0)
-        self.scroll = ScrollColumn()
-        self.scroll.body.addWidget(self.form)
-        left = boxed(column(top, self.scroll, spacing=0))
+        top.setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, GRID)
+        self.form_area = ScrollColumn()
+        self.form_area.body.addWidget(self.form)
+        body = column(top, self.form_area, spacing=0)
+        body.setStretch(1, 1)
+        left = boxed(body)
         splitter = QSplitter(Qt.Orientation.Horizontal)
         splitter.addWidget(left)
         splitter.addWidget(self.preflight)
@@ -117,26 +125,26 @@ class NewRunScreen(Screen):
         form.add_method.connect(lambda: libraries.second_method.open(form.method.add))
         libraries.second_method.picked.connect(self._add_method)
         form.remove_method.connect(self._remove_method)
-        libraries.model.picked.connect(lambda key: self.draft.patch({"model.source": key}, "choose the model"))
+        libraries.model.picked.connect(lambda key: self._choose({"model.source": key}, "choose the model"))
         libraries.data.picked.connect(self._choose_data)
         libraries.method.picked.connect(self._choose_method)
+        libraries.methods_changed.connect(form.method.forget)
         libraries.loaded.connect(self._show_libraries)
-        libraries.added.connect(lambda kind, source: self.draft.patch({f"{kind}.source": source}, f"choose the {kind}"))
+        libraries.added.connect(lambda kind, source: self._choose({f"{kind}.source": source}, f"choose the {kind}"))
         libraries.failed.connect(self._show_error)
         self.files.failed.connect(self._show_error)
         self.files.noted.connect(self.noted)
         self.draft.replaced.connect(self._show_draft)
-        self.draft.history.indexChanged.connect(lambda _index: self._show_history())
+        self.draft.history.canUndoChanged.connect(self.undo_button.setEnabled)
+        self.draft.history.canRedoChanged.connect(self.redo_button.setEnabled)
         self.checker.checked.connect(self._show_check)
         self.checker.checking.connect(lambda task: self.preflight.busy.start("Checking…", task))
         self.checker.failed.connect(self._show_error)
         self.preflight.advised.connect(lambda patch: self.draft.patch(patch, "take the advice"))
         self.preflight.show_problem.connect(self._reveal)
         self.preflight.start.connect(self.start)
-        self._show_history()
 
     def _show_libraries(self) -> None:
-        self.form.method.forget()
         self._fill_gaps()
         self._show_draft()
         self.checker.check_now()
@@ -145,7 +153,7 @@ class NewRunScreen(Screen):
         """A form without model or data begins with the first of each, so that there is something to see."""
         for path, found in (("model.source", self.libraries.models), ("data.source", self.libraries.datasets)):
             if not self.draft.get(path) and found:
-                self.draft.patch({path: f"library:{found[0].name}"}, "choose")
+                self._choose({path: f"library:{found[0].name}"}, "choose")
 
     def _show_draft(self) -> None:
         model = str(self.draft.get("model.source", ""))
@@ -161,21 +169,27 @@ class NewRunScreen(Screen):
     def _show_sites(self, sites: tuple[Site, ...]) -> None:
         self.form.method.set_sites(sites)
 
-    def _show_history(self) -> None:
-        self.undo_button.setEnabled(self.draft.history.canUndo())
-        self.redo_button.setEnabled(self.draft.history.canRedo())
+    def _choose(self, patch: dict[str, Any], words: str) -> None:
+        """Patch the draft; a name that nobody has written follows the choice."""
+        unnamed = self.draft.get("name") in ("", "run", suggest_name(self.draft))
+        changed = Draft(self.draft.raw)
+        changed.patch(patch)
+        name = {"name": suggest_name(changed)} if unnamed else {}
+        self.draft.patch(patch | name, words)
 
     def _choose_data(self, source: str) -> None:
         """Another dataset has other columns: what was written for the last one goes."""
         data = {key: value for key, value in self.draft.get("data", {}).items() if key not in ("columns", "format")}
         facts = self.libraries.data_facts(source)
         task = "classification" if facts and facts.format == "classification" else "sft"
-        self.draft.patch({"data": data | {"source": source}, "task": task}, "choose the data")
+        if facts and facts.rows <= SMALL_ROWS:
+            data["split"] = {"eval": facts.rows // 5}
+        self._choose({"data": data | {"source": source}, "task": task}, "choose the data")
 
     def _choose_method(self, method_id: str) -> None:
         placements = list(self.draft.get("method.placements", []))
         placements[:1] = [{"use": method_id}]
-        self.draft.patch({"method.placements": placements}, "choose the method")
+        self._choose({"method.placements": placements}, "choose the method")
 
     def _add_method(self, method_id: str) -> None:
         placements = [*self.draft.get("method.placements", []), {"use": method_id}]
@@ -202,13 +216,19 @@ class NewRunScreen(Screen):
             about = (problem for problem in problems if problem.where == path or problem.where.startswith(f"{path}."))
             picker.set_problem(next(about, None))
 
+    def _name_of(self, path: str) -> str:
+        """What the place of a problem is called in this window."""
+        pickers = {"model": "Model", "data.source": "Data", "method.placements.0.use": "Method"}
+        named = next((name for start, name in pickers.items() if path.startswith(start)), "")
+        return named or self.form.name_of(path)
+
     def _reveal(self, path: str) -> None:
         pickers = {"model": self.libraries.model, "data.source": self.libraries.data}
         for start, picker in pickers.items():
             if path.startswith(start):
                 picker.card.setFocus()
                 return
-        self.form.reveal(path, self.scroll)
+        self.form.reveal(path, self.form_area)
 
     def _started(self, run_id: str) -> None:
         self.preflight.busy.stop()

@@ -1,14 +1,17 @@
 """The training part of the form: name and task, training, limits."""
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
+from studio.core.facts import DeviceFacts
 from studio.core.plan import Plan
-from studio.core.spec import RunSpec
 from studio.gui.screens.new_run.draft import Draft
+from studio.gui.widgets.editors import ChoiceEditor
 from studio.gui.widgets.fields import FieldRow
 from studio.gui.widgets.layout import Card
-from studio.gui.widgets.schema import definition
+from studio.gui.widgets.schema import definition, spec_schema
 from studio.gui.widgets.schema_form import SchemaForm
 
 LABELS = {
@@ -34,14 +37,22 @@ class TrainForm(QWidget):
     def __init__(self, draft: Draft) -> None:
         super().__init__()
         self._draft = draft
-        schema = RunSpec.model_json_schema()
-        self.train = SchemaForm(definition(schema, "TrainSpec"), "train", basics=BASICS, labels=LABELS)
+        schema = spec_schema()
+        self.device = ChoiceEditor([("auto", "Automatic")])
+        self.train = SchemaForm(
+            definition(schema, "TrainSpec"), "train", basics=BASICS, labels=LABELS, editors={"device": self.device}
+        )
         self.limits = SchemaForm(definition(schema, "Limits"), "limits", labels=LIMIT_LABELS)
         self.train_card, self.limits_card = Card("Training"), Card("Limits")
         self.train_card.body.addWidget(self.train)
         self.limits_card.body.addWidget(self.limits)
         for form in (self.train, self.limits):
             form.edited.connect(self.edited)
+
+    def offer_devices(self, devices: Sequence[DeviceFacts]) -> None:
+        """What the machine has to train on."""
+        self.device.offer([("auto", "Automatic"), *((device.id, f"{device.name} ({device.id})") for device in devices)])
+        self.device.set_value(self._draft.get("train.device", "auto"))
 
     def show_draft(self) -> None:
         for form in (self.train, self.limits):

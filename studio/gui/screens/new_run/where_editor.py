@@ -1,13 +1,14 @@
 """Where a method sits: an expression, and a chip per role of the chosen model that writes it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QPushButton, QWidget
 
 from studio.api import Site
+from studio.core.errors import UserError
 from studio.gui.screens.new_run.where import RoleChoice, read_roles
 from studio.gui.widgets.buttons import chip
 from studio.gui.widgets.editors import TextEditor
@@ -15,6 +16,7 @@ from studio.gui.widgets.fields import FieldRow
 from studio.gui.widgets.flow import FlowLayout
 from studio.gui.widgets.layout import clear_layout, column
 
+Select = Callable[[Sequence[Site], str], tuple[Site, ...]]
 HELP = "Which positions of the model the method sits on, e.g. role in (q, v) and layer >= 8. Empty: its default."
 
 
@@ -23,10 +25,11 @@ class WhereEditor(QWidget):
 
     edited = Signal(str, object)
 
-    def __init__(self, path: str, default: str, parent: QWidget | None = None) -> None:
+    def __init__(self, path: str, default: str, select: Select, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._default = default
-        self._roles: tuple[str, ...] = ()
+        self._default, self._select = default, select
+        self._sites: tuple[Site, ...] = ()
+        self._counts: Counter[str] = Counter()
         self._chips: dict[str, QPushButton] = {}
         self._line = TextEditor(nullable=True)
         self._line.setPlaceholderText(default)
@@ -37,13 +40,12 @@ class WhereEditor(QWidget):
 
     def set_sites(self, sites: Sequence[Site], kinds: Sequence[str]) -> None:
         """One chip per role that the method can sit on, with how many sites have it."""
-        counts = Counter(site.role for site in sites if site.kind in kinds)
-        self._roles = tuple(counts)
+        self._sites = tuple(site for site in sites if site.kind in kinds)
+        self._counts = Counter(site.role for site in self._sites)
         clear_layout(self._flow)
         self._chips = {}
-        for role, count in counts.items():
-            made = chip(role, name=f"Role {role}, {count} positions")
-            made.setToolTip(f"{count} position{'s' if count != 1 else ''}")
+        for role in self._counts:
+            made = chip(role)
             made.clicked.connect(lambda *_, role=role: self._toggle(role))
             self._chips[role] = made
             self._flow.addWidget(made)
@@ -62,12 +64,25 @@ class WhereEditor(QWidget):
         self.edited.emit(path, value)
 
     def _toggle(self, role: str) -> None:
-        chosen = read_roles(self._expression()) or RoleChoice(())
-        changed = chosen.toggled(role, self._roles)
+        """Any other expression is first written as the roles it selects in full."""
+        selected = self._selected()
+        whole = tuple(name for name, count in self._counts.items() if selected[name] == count)
+        chosen = read_roles(self._expression()) or RoleChoice(whole)
+        changed = chosen.toggled(role, tuple(self._counts))
         self._line.setText(changed.expression() if changed.roles else "")
         self._typed(self.field.path, self._line.value())
 
+    def _selected(self) -> Counter[str]:
+        """How many sites of each role the expression selects; none while it is no valid expression."""
+        try:
+            return Counter(site.role for site in self._select(self._sites, self._expression()))
+        except UserError:  # the validation shows it at the field
+            return Counter()
+
     def _show_roles(self) -> None:
-        chosen = read_roles(self._expression())
+        selected = self._selected()
         for role, made in self._chips.items():
-            made.setChecked(chosen is not None and role in chosen.roles)
+            made.setChecked(selected[role] > 0)
+            words = f"{selected[role]} of {self._counts[role]} positions"
+            made.setToolTip(words)
+            made.setAccessibleName(f"Role {role}: {words}")

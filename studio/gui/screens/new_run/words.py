@@ -37,7 +37,7 @@ def device_words(device: DeviceFacts | None) -> str:
 
 
 def time_words(time: TimeForecast) -> tuple[str, str]:
-    return format_seconds(time.seconds), _band(time.low, time.high, format_seconds)
+    return format_seconds(time.seconds), _time_band(time.low, time.high)
 
 
 def step_words(estimate: Estimate, plan: Plan) -> tuple[str, str]:
@@ -46,7 +46,7 @@ def step_words(estimate: Estimate, plan: Plan) -> tuple[str, str]:
 
 def energy_words(energy: EnergyForecast) -> tuple[str, str]:
     if energy.watt_hours is None:
-        return "unknown", "this device has no power meter"
+        return "unknown", "no power meter here"
     if energy.low is None or energy.high is None:
         return format_watt_hours(energy.watt_hours), ""
     return format_watt_hours(energy.watt_hours), _band(energy.low, energy.high, format_watt_hours)
@@ -70,5 +70,21 @@ def trainable_words(plan: Plan) -> tuple[str, str]:
 
 
 def _band(low: float, high: float, format_: Callable[[float], str]) -> str:
+    """``2.67 – 3.06 GiB``: the unit once where both have the same."""
     first, last = format_(low), format_(high)
-    return first if first == last else f"{first} – {last}"
+    if first == last:
+        return f"about {first}"
+    (figure, _, unit), other_unit = first.partition(" "), last.partition(" ")[2]
+    return f"{figure if unit == other_unit else first} – {last}"
+
+
+def _time_band(low: float, high: float) -> str:
+    """``6 – 10 min``: one unit for both ends, whole figures where they say enough."""
+    for seconds, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if high >= 1.5 * seconds:
+            return f"{_short(low / seconds)} – {_short(high / seconds)} {unit}"
+    return f"{_short(low)} – {_short(high)} s"
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 or round(value, 1).is_integer() else f"{value:.1f}"

@@ -45,7 +45,7 @@ ACTIONS: tuple[RunAction, ...] = (
     RunAction("open", "&Open", "run", "Return", lambda runs: _one(runs) and _kept(runs)),
     RunAction("compare", "&Compare", "compare", "Ctrl+M", _several),
     RunAction("repeat", "&Repeat…", "refresh", "Ctrl+Shift+N", _one),
-    RunAction("star", "S&tar", "star", "Ctrl+B", _kept),
+    RunAction("star", "St&ar", "star", "Ctrl+B", _kept),
     RunAction("export", "E&xport curves…", "download", "Ctrl+E", _one),
     RunAction("trash", "Move to tras&h", "trash", "Delete", _resting),
     RunAction("restore", "Restor&e", "undo", "Ctrl+R", _trashed),

@@ -7,6 +7,8 @@ from studio.catalog.rows import RunRow
 from studio.core.units import format_count, format_number, format_seconds, format_watt_hours
 from studio.gui.models.records import Column
 
+CELL_MARGIN = 2  # characters of empty space per cell
+
 
 @dataclass(frozen=True)
 class RunColumn:
@@ -72,7 +74,7 @@ def shown_columns(characters: int) -> list[int]:
     """The columns that fit into a width, the important ones first; always at least the two of rank 0."""
     left, shown = characters, []
     for index in sorted(range(len(RUN_COLUMNS)), key=lambda i: RUN_COLUMNS[i].rank):
-        left -= RUN_COLUMNS[index].characters
+        left -= RUN_COLUMNS[index].characters + CELL_MARGIN
         if left < 0 and RUN_COLUMNS[index].rank:
             break
         shown.append(index)

@@ -1,6 +1,8 @@
 """Carries out what the user wants with runs: in the background, with Undo, and the table read again after."""
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
     from studio.gui.screens.runs.screen import RunsScreen
 
 
+@dataclass(frozen=True)
+class _Change:
+    """One change to runs that waits for its turn, and what follows it."""
+
+    work: Callable[[], Any]
+    then: Callable[[], None] | None
+
+
 class RunCommands(QObject):
     """The commands of the Runs screen."""
 
@@ -25,6 +35,7 @@ class RunCommands(QObject):
         super().__init__(screen)
         self._screen, self._backend, self._query = screen, backend, query
         self.toast = Toast(screen)
+        self._waiting: deque[_Change] = deque()
 
     def do(self, action_id: str, runs: list[RunRow]) -> None:
         """Carry out the command with that id; the selection has been found fit for it."""
@@ -50,18 +61,34 @@ class RunCommands(QObject):
         self._change(self._backend.set_tags, run_id, before, after)
 
     def _change(self, function: Callable[..., Any], *args: Any, then: Callable[[], None] | None = None) -> None:
-        """Do it in the background, then read the table again."""
+        """Do it in the background, one change after the other: two at once could undo each other's labels."""
+        self._waiting.append(_Change(lambda: function(*args), then))
+        if len(self._waiting) == 1:
+            self._do_next()
 
-        def done(_: object) -> None:
+    def _do_next(self) -> None:
+        run_task(self, self._waiting[0].work, done=self._done, failed=self._fail_change)
+
+    def _done(self, _: object) -> None:
+        finished = self._finish()
+        if finished.then is not None:
+            finished.then()
+
+    def _fail_change(self, error: StudioError) -> None:
+        self._screen.show_error(error)
+        self._finish()
+
+    def _finish(self) -> "_Change":
+        """Take the first change off the queue; after the last one the table is read again."""
+        finished = self._waiting.popleft()
+        if self._waiting:
+            self._do_next()
+        else:
             self._query.reload()
-            if then is not None:
-                then()
-
-        run_task(self, function, *args, done=done, failed=self._fail)
+        return finished
 
     def _fail(self, error: StudioError) -> None:
         self._screen.show_error(error)
-        self._query.reload()
 
     def _repeat(self, runs: list[RunRow]) -> None:
         navigate = self._screen.navigate

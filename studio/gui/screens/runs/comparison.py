@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QFrame, QSplitter, QTableView, QTabWidget, QWidget
-from PySide6.QtCore import Qt
 
 from studio.catalog.rows import RunRow
 from studio.core.units import format_number
@@ -58,9 +57,9 @@ class ComparisonView(QWidget):
         self._ids: tuple[str, ...] = ()
         self._names: tuple[str, ...] = ()
         self.plot = CurvePlot("Loss")
-        self.metric = QComboBox()
-        self.metric.setAccessibleName("Metric of the curves")
-        self.metric.activated.connect(lambda _: self._load(self.metric.currentText()))
+        self.choice = QComboBox()
+        self.choice.setAccessibleName("Metric of the curves")
+        self.choice.activated.connect(lambda _: self._load(self.choice.currentText()))
         self.metrics: RecordTable[Line] = RecordTable((), self)
         self.config: RecordTable[Line] = RecordTable((), self)
         self.error = ErrorCard()
@@ -81,9 +80,9 @@ class ComparisonView(QWidget):
             return
         self._names = distinct_names(compared.comparison.runs)
         self.heading.setText(f"Compare {len(self._names)} runs")
-        self.metric.clear()
-        self.metric.addItems(compared.metrics)
-        self.metric.setCurrentText(compared.metric)
+        self.choice.clear()
+        self.choice.addItems(compared.metrics)
+        self.choice.setCurrentText(compared.metric)
         self._show_curves(compared)
         self._fill(self._metrics_view, self.metrics, "Metric", metric_lines(compared.comparison))
         self._fill(self._config_view, self.config, "Setting", config_lines(compared.comparison))
@@ -108,10 +107,11 @@ class ComparisonView(QWidget):
         self._config_view = table_view("What differs in the settings", self.config)
         self._same = muted("")
         tables = QTabWidget()
+        tables.setAccessibleName("Parts of the comparison")
         tables.addTab(self._config_view, "What &differs")
         tables.addTab(self._metrics_view, "&Metrics")
         label = muted("C&urve", wrap=False)
-        label.setBuddy(self.metric)
+        label.setBuddy(self.choice)
         back = button("&Back to runs", self.closed.emit, icon="undo")
         card = QFrame()
         card.setProperty("role", "card")
@@ -121,7 +121,7 @@ class ComparisonView(QWidget):
         split.addWidget(tables)
         split.setSizes([400, 300])
         split.setChildrenCollapsible(False)
-        head = row(self.heading, None, label, self.metric, back)
+        head = row(self.heading, None, label, self.choice, back)
         layout = column(head, self.error, self._same, split, margin=2 * GRID)
         layout.setStretch(3, 1)
         self.setLayout(layout)

@@ -16,14 +16,14 @@ class StateDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         state = index.data()
         self.initStyleOption(option, index)
-        option.text = ""  # type: ignore[attr-defined]
-        style = option.widget.style()  # type: ignore[attr-defined]
-        style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)  # type: ignore[attr-defined]
+        option.text = ""
+        style = option.widget.style()
+        style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)
         if state not in STATES:
             return
         word, token, shape = STATES[state]
-        rect = option.rect  # type: ignore[attr-defined]
-        side = option.fontMetrics.height() * 0.75  # type: ignore[attr-defined]
+        rect = option.rect
+        side = option.fontMetrics.height() * 0.75
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = QRectF(rect.x() + 10, rect.center().y() - side / 2 + 0.5, side, side)

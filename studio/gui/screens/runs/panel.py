@@ -91,7 +91,7 @@ class RunPanel(QFrame):
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
         form.addRow("Na&me", self.name)
         form.addRow("&Tags", self.tags)
-        form.addRow("N&otes", self.notes)
+        form.addRow("Note&s", self.notes)
         facts = QFormLayout()
         facts.setHorizontalSpacing(2 * GRID)
         facts.setVerticalSpacing(4)
@@ -103,13 +103,23 @@ class RunPanel(QFrame):
         scroll.body.addLayout(form)
         scroll.body.addLayout(facts)
         scroll.body.addStretch(1)
-        layout = column(scroll)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.setLayout(layout)
+        self.setLayout(column(scroll))
         self.setMinimumWidth(34 * GRID)
 
 
-FIGURES = ("Eval loss", "Steps", "Duration", "Peak memory", "Energy", "Model", "Data", "Method", "Trainable", "Created", "Id")
+FIGURES = (
+    "Eval loss",
+    "Steps",
+    "Duration",
+    "Peak memory",
+    "Energy",
+    "Model",
+    "Data",
+    "Method",
+    "Trainable",
+    "Created",
+    "Id",
+)
 
 
 def figures(row: RunRow) -> dict[str, str]:

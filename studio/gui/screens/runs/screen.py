@@ -1,9 +1,10 @@
 """The Runs screen: find runs, look at one, compare several, put them away."""
 
+from functools import partial
 from typing import Any
 
-from PySide6.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QPoint, Qt
-from PySide6.QtGui import QAction, QKeySequence, QResizeEvent
+from PySide6.QtCore import QEvent, QItemSelection, QItemSelectionModel, QObject, QPoint, Qt
+from PySide6.QtGui import QAction, QKeySequence
 from PySide6.QtWidgets import QMenu, QPushButton, QSplitter, QStackedWidget, QWidget
 
 from studio.catalog.rows import RunRow
@@ -11,7 +12,7 @@ from studio.core.errors import StudioError
 from studio.gui.backend import Backend
 from studio.gui.icons import icon
 from studio.gui.models.pages import PagedTable
-from studio.gui.models.view import set_widths, table_view
+from studio.gui.models.view import set_widths, stretch, table_view
 from studio.gui.screens.base import Screen
 from studio.gui.screens.runs.actions import ACTIONS
 from studio.gui.screens.runs.columns import RUN_COLUMNS, shown_columns
@@ -20,6 +21,7 @@ from studio.gui.screens.runs.comparison import ComparisonView
 from studio.gui.screens.runs.delegate import StateDelegate
 from studio.gui.screens.runs.panel import RunPanel
 from studio.gui.screens.runs.query import RunsQuery
+from studio.gui.settings import remember_splitter
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button, chip
 from studio.gui.widgets.flow import FlowLayout
@@ -28,6 +30,7 @@ from studio.gui.widgets.notices import EmptyState, ErrorCard
 from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import muted, title
 
+NAME_COLUMN, CREATED_COLUMN = 1, 10
 STATE_CHIPS = {
     "Active": ("starting", "running", "stopping"),
     "Paused": ("paused",),
@@ -38,7 +41,7 @@ STATE_CHIPS = {
 
 
 class RunsScreen(Screen):
-    """The catalog. ``enter([ids])`` opens the comparison of these runs."""
+    """The catalog."""
 
     id = "runs"
 
@@ -58,6 +61,7 @@ class RunsScreen(Screen):
     def enter(self, argument: Any = None) -> None:
         self.error.hide()
         self.query.start()
+        self.table.setFocus()
 
     def leave(self) -> None:
         self.panel.save_notes()
@@ -84,10 +88,11 @@ class RunsScreen(Screen):
 
     def _build(self) -> None:
         self.table = table_view("Runs", self.model, sortable=True, multiple=True)
-        self.table.horizontalHeader().setSortIndicator(10, Qt.SortOrder.DescendingOrder)
+        self.table.horizontalHeader().setSortIndicator(CREATED_COLUMN, Qt.SortOrder.DescendingOrder)
         self.table.setItemDelegateForColumn(0, StateDelegate(self.table))
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         set_widths(self.table, *(made.characters for made in RUN_COLUMNS))
+        stretch(self.table, NAME_COLUMN)
         self.empty = EmptyState("runs", "No runs yet", "Every run you start is kept here.", "New run", self._new_run)
         self.nothing = EmptyState("search", "No run matches", "Change the search or the filters.", "Clear", self.clear)
         self.lists = QStackedWidget()
@@ -99,14 +104,14 @@ class RunsScreen(Screen):
         self.split.setStretchFactor(0, 1)
         self.split.setChildrenCollapsible(False)
         self.panel.hide()
-        listing = boxed(column(self._head(), self.error, self.split, self._foot()))
-        listing.layout().setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, 2 * GRID)
+        remember_splitter(self.split, "runs")
+        parts = column(self._head(), self.error, self.split, self._foot(), margin=2 * GRID)
+        parts.setStretch(2, 1)
+        listing = boxed(parts)
         self.pages = QStackedWidget()
         self.pages.addWidget(listing)
         self.pages.addWidget(self.comparison)
-        layout = column(self.pages)
-        layout.setContentsMargins(0, 0, 0, 0)
-        self.setLayout(layout)
+        self.setLayout(column(self.pages))
 
     def _head(self) -> QWidget:
         self.search = SearchField("Search names, notes, tags, models, errors")
@@ -120,9 +125,7 @@ class RunsScreen(Screen):
         flow = FlowLayout(filters)
         for made in (*self.chips.values(), self.starred, self.trashed):
             flow.addWidget(made)
-        head = boxed(column(row(title("Runs"), None, self.search), filters))
-        head.layout().setContentsMargins(0, 0, 0, 0)
-        return head
+        return boxed(column(row(title("Runs"), None, self.search), filters))
 
     def _foot(self) -> QWidget:
         self.count = muted("", wrap=False)
@@ -130,7 +133,7 @@ class RunsScreen(Screen):
         foot = row(self.count, None)
         for action in reversed(ACTIONS):
             role = "primary" if action.id == "open" else action.role
-            made = button(action.text, lambda id_=action.id: self.act(id_), icon=action.icon, role=role)
+            made = button(action.text, partial(self.act, action.id), icon=action.icon, role=role)
             self.buttons[action.id] = made
             foot.addWidget(made)
         return boxed(foot)
@@ -148,6 +151,7 @@ class RunsScreen(Screen):
         self.panel.noted.connect(self.commands.note)
         self.panel.renamed.connect(self.commands.rename)
         self.panel.tagged.connect(self.commands.tag)
+        self.table.viewport().installEventFilter(self)
         for action in ACTIONS:
             made = QAction(action.text.replace("&", ""), self.table)
             made.setShortcut(QKeySequence(action.shortcut))
@@ -196,7 +200,6 @@ class RunsScreen(Screen):
             self.panel.show_run(runs[0])
         if self.panel.isVisible() != (len(runs) == 1):
             self.panel.setVisible(len(runs) == 1)
-        self._fit_columns()
 
     def _show_list(self) -> None:
         count = self.model.rowCount()
@@ -236,15 +239,15 @@ class RunsScreen(Screen):
     def _fit_columns(self) -> None:
         """As many columns as fit, so that nothing scrolls sideways."""
         advance = self.table.fontMetrics().averageCharWidth()
-        characters = (self.table.viewport().width() - 16 * 8) // max(1, advance)
-        shown = shown_columns(characters)
+        shown = shown_columns(self.table.viewport().width() // max(1, advance))
         for index in range(len(RUN_COLUMNS)):
             if self.table.isColumnHidden(index) != (index not in shown):
                 self.table.setColumnHidden(index, index not in shown)
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
-        self._fit_columns()
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize and watched is self.table.viewport():
+            self._fit_columns()
+        return False
 
     def _new_run(self) -> None:
         self.navigate.emit("new_run", None)

@@ -44,7 +44,9 @@ class SettingsScreen(Screen):
         scroll.body.addStretch(1)
         top = column(row(title("Settings"), None), self.error, spacing=2 * GRID)
         top.setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, 0)
-        self.setLayout(column(top, scroll, spacing=0))
+        body = column(top, scroll, spacing=0)
+        body.setStretch(1, 1)
+        self.setLayout(body)
         self._show()
 
     def enter(self, argument: Any = None) -> None:
@@ -120,8 +122,9 @@ class SettingsScreen(Screen):
         from pydantic import ValidationError
 
         kind = type(self.settings)
+        value = _as_number(value) if name == "grid" else value
         try:
-            changed = kind.model_validate({**self.settings.model_dump(), name: _as_number(value) if name == "grid" else value})
+            changed = kind.model_validate({**self.settings.model_dump(), name: value})
         except ValidationError as error:
             self.rows[name].set_problem(Problem(name, str(error.errors()[0]["msg"]), "not saved yet"))
             return

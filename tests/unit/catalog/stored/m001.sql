@@ -17,17 +17,20 @@ CREATE TABLE metric_summary (
 );
 INSERT INTO "metric_summary" VALUES(1,'loss',1.0,1.0,2.0,2);
 CREATE TABLE migration (name TEXT PRIMARY KEY, time REAL NOT NULL);
-INSERT INTO "migration" VALUES('m001_runs_and_curves',1.79550260978237080566e+09);
+INSERT INTO "migration" VALUES('m001_runs_and_curves',1.79550388917781710623e+09);
 CREATE TABLE run (
     key INTEGER NOT NULL PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
     task TEXT NOT NULL, model TEXT NOT NULL, data TEXT NOT NULL, method TEXT NOT NULL,
+    model_fingerprint TEXT NOT NULL, device TEXT NOT NULL, precision TEXT NOT NULL,
     trainable INTEGER, step INTEGER NOT NULL, steps INTEGER,
     created REAL NOT NULL, started REAL, updated REAL, ended REAL,
-    eval_before REAL, eval_after REAL, seconds REAL, watt_hours REAL, peak_bytes INTEGER,
+    eval_before REAL, eval_after REAL,
+    seconds REAL, seconds_per_step REAL, tokens_per_second REAL, watt_hours REAL, peak_bytes INTEGER,
+    predicted_bytes INTEGER, predicted_seconds_per_step REAL, predicted_watts REAL,
     error TEXT NOT NULL, parent TEXT, star INTEGER NOT NULL, notes TEXT NOT NULL, trashed REAL,
     log_offset INTEGER NOT NULL, log_bytes INTEGER NOT NULL
 );
-INSERT INTO "run" VALUES(1,'20260101-000000-first-aaaa','the first run','completed','sft','m','d','lora',10,2,2,1767225600.0,1.0,3.0,3.0,NULL,NULL,NULL,NULL,NULL,'',NULL,0,'a note',NULL,10,10);
+INSERT INTO "run" VALUES(1,'20260101-000000-first-aaaa','the first run','completed','sft','m','d','lora','','','',10,2,2,1767225600.0,1.0,3.0,3.0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,'',NULL,0,'a note',NULL,10,10);
 CREATE TABLE tag (
     run_id INTEGER NOT NULL REFERENCES run (key) ON DELETE CASCADE, tag TEXT NOT NULL, PRIMARY KEY (run_id, tag)
 );

@@ -1,0 +1,98 @@
+"""The command tree and its one boundary, where every failure becomes a message and an exit code."""
+
+import os
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from studio.cli import catalog, data, machine, methods, models, plugins, run_control, run_labels, runs, specs, train
+from studio.cli.output import warn
+from studio.core.errors import BugError, StudioError
+from studio.core.paths import home
+
+INTERRUPTED = 130  # what Typer makes of Ctrl-C
+
+app = typer.Typer(
+    name="pet-studio",
+    help="Parameter-efficient tuning of local models: foresee it, run it, watch it, keep it. "
+    "Without a command, the window opens.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (specs, train, machine):
+    group.register(app)
+for part in (run_control, run_labels):
+    part.register(runs.app)
+app.add_typer(runs.app, name="runs")
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+app.add_typer(methods.app, name="methods")
+app.add_typer(plugins.app, name="plugin")
+app.add_typer(catalog.app, name="catalog")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("pet-studio"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Execute one command line; the exit code: 0 done, 1 failed, 2 wrong input, 3 the machine lacks something."""
+    try:
+        result = typer.main.get_command(app).main(list(arguments), prog_name="pet-studio", standalone_mode=False)
+    except StudioError as error:
+        warn(f"error: {error}")
+        return error.exit_code
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "pet-studio"
+        warn(f"error: {error.format_message()}\n  `{command} --help` explains")
+        return 2
+    except typer.Abort:
+        result = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours becomes a report
+        warn(str(_bug(error, arguments)))
+        return BugError.exit_code
+    if result == INTERRUPTED:
+        warn("interrupted")
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _bug(error: Exception, arguments: Sequence[str]) -> BugError:
+    """The report of an unexpected exception; its details go to a log file."""
+    details = f"pet-studio {' '.join(arguments)}\n{''.join(traceback.format_exception(error))}"
+    path = home().logs / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    return BugError(
+        f"PET Studio made a mistake: {type(error).__name__}: {error}",
+        hint=f"details are in {_written(path, details)}; please report them",
+    )
+
+
+def _written(path: Path, details: str) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(details, encoding="utf-8")
+    except OSError:
+        return f"here, as {path} cannot be written:\n{details}"
+    return str(path)

@@ -1,0 +1,1 @@
+"""The Devices screen: what this machine can train on, live."""

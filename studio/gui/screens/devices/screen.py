@@ -1,0 +1,85 @@
+"""The Devices screen: every device of the machine, read once a second while it is in view."""
+
+from typing import Any
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QWidget
+
+from studio.core.errors import StudioError
+from studio.core.facts import DeviceFacts
+from studio.gui.backend import Backend
+from studio.gui.screens.base import Screen
+from studio.gui.screens.devices.card import DeviceCard
+from studio.gui.screens.devices.readings import NO_GPU, Reading, read_devices
+from studio.gui.tasks import run_task
+from studio.gui.widgets.layout import ScrollColumn, boxed, column, row
+from studio.gui.widgets.notices import ErrorCard, IconLabel, Progress
+from studio.gui.widgets.text import muted, title
+
+INTERVAL_MS = 1000
+
+
+class DevicesScreen(Screen):
+    """Live cards, the CPU first."""
+
+    id = "devices"
+
+    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
+        super().__init__(backend, parent)
+        self.cards: dict[str, DeviceCard] = {}
+        self._known: tuple[DeviceFacts, ...] = ()
+        self._reading = False
+        self.error, self.progress = ErrorCard(), Progress()
+        line = row(IconLabel("info", "info"), muted(NO_GPU))
+        line.setStretch(1, 1)
+        self.no_gpu = boxed(line)
+        self.no_gpu.setAccessibleName(NO_GPU)
+        self.no_gpu.hide()
+        self._column = ScrollColumn()
+        for widget in (title("Devices"), self.no_gpu, self.progress, self.error):
+            self._column.body.addWidget(widget)
+        self._column.body.addStretch(1)
+        self.setLayout(column(self._column))
+        self._timer = QTimer(self, interval=INTERVAL_MS)
+        self._timer.timeout.connect(self._read)
+
+    def enter(self, argument: Any = None) -> None:
+        self._known = ()  # devices come and go: look again on each visit
+        if not self.cards:
+            self.progress.start("Looking for devices")
+        self._timer.start()
+        self._read()
+
+    def leave(self) -> None:
+        self._timer.stop()
+
+    def _read(self) -> None:
+        if self._reading:
+            return
+        self._reading = True
+        run_task(self, read_devices, self.backend, self._known, done=self._show, failed=self._fail)
+
+    def _show(self, readings: list[Reading]) -> None:
+        self._reading = False
+        self.progress.stop()
+        self.error.hide()
+        self._known = tuple(reading.facts for reading in readings)
+        self.no_gpu.setVisible(not any(facts.kind == "cuda" for facts in self._known))
+        for gone in set(self.cards) - {facts.id for facts in self._known}:
+            self.cards.pop(gone).deleteLater()
+        for reading in readings:
+            card = self.cards.get(reading.facts.id)
+            if card is None:
+                self._add(reading)
+            else:
+                card.show_reading(reading)
+
+    def _add(self, reading: Reading) -> None:
+        card = DeviceCard(reading)
+        self.cards[reading.facts.id] = card
+        self._column.body.insertWidget(self._column.body.count() - 1, card)
+
+    def _fail(self, error: StudioError) -> None:
+        self._reading = False
+        self.progress.stop()
+        self.error.show_error(error)

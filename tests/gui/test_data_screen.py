@@ -1,0 +1,162 @@
+"""The Data screen on a real library in an empty home."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QApplication, QMessageBox
+from pytestqt.qtbot import QtBot
+
+from studio.gui.backend import Backend
+from studio.gui.screens.data.screen import DataScreen
+from studio.gui.screens.data.tables import LONGEST_CELL, cell_text
+from tests.gui.accessibility import clashing_mnemonics, nameless, too_wide
+
+ROWS = 450
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.jsonl"
+    lines = (
+        {"question": f"is {row} even", "passage": f"Of {row}.", "label": "yno"[row % 2] * 2} for row in range(ROWS)
+    )
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def screen(qtbot: QtBot, window_app: QApplication) -> Iterator[DataScreen]:
+    made = DataScreen(Backend())
+    qtbot.addWidget(made)
+    made.resize(1100, 740)
+    made.show()
+    made.enter()
+    return made
+
+
+@pytest.fixture
+def filled(screen: DataScreen, questions: Path, qtbot: QtBot) -> DataScreen:
+    screen.add(str(questions))
+    qtbot.waitUntil(lambda: screen.panel.heading.text() == "questions", timeout=8000)
+    qtbot.waitUntil(lambda: "Row 1" in screen.panel.rendered.toPlainText(), timeout=8000)
+    return screen
+
+
+def test_that_an_empty_library_says_how_to_fill_it(screen: DataScreen, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: screen.lists.currentWidget() is screen.empty)
+    assert not screen.use.isEnabled()
+
+
+def test_that_a_dropped_file_is_read_and_shown_as_the_model_sees_it(
+    screen: DataScreen, questions: Path, qtbot: QtBot
+) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(questions))])
+    copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    screen.dropEvent(QDropEvent(QPointF(5, 5), copy, data, left, none))
+    qtbot.waitUntil(lambda: "is 0 even" in screen.panel.rendered.toPlainText(), timeout=8000)
+    assert "450 rows" in screen.panel.about.text()
+
+
+def test_that_the_trained_part_is_underlined(filled: DataScreen) -> None:
+    block = filled.panel.rendered.document().begin()
+    trained = []
+    while block.isValid():
+        iterator = block.begin()
+        while not iterator.atEnd():
+            fragment = iterator.fragment()
+            if fragment.charFormat().fontUnderline():
+                trained.append(fragment.text().strip())
+            iterator += 1
+        block = block.next()
+    assert trained[:2] == ["yy", "nn"]
+
+
+def test_that_an_edited_mapping_changes_the_preview_and_can_be_saved(filled: DataScreen, qtbot: QtBot) -> None:
+    field = filled.panel.mapping.roles["prompt"]
+    field.set_value("Q: {question}!")
+    field.edited.emit(field.path, "Q: {question}!")
+    qtbot.waitUntil(lambda: "Q: is 3 even!" in filled.panel.rendered.toPlainText())
+    assert filled.panel.mapping.save.isEnabled()
+    filled.panel.mapping.save.click()
+    qtbot.waitUntil(lambda: not filled.panel.mapping.save.isEnabled(), timeout=5000)
+    assert Backend().datasets()[0].mapping["prompt"] == "Q: {question}!"
+
+
+def test_that_an_unknown_column_is_an_error_at_its_field(filled: DataScreen, qtbot: QtBot) -> None:
+    field = filled.panel.mapping.roles["prompt"]
+    field.set_value("{qestion}")
+    field.edited.emit(field.path, "{qestion}")
+    qtbot.waitUntil(field.note.isVisible)
+    assert "question" in field.note.text()
+    assert not filled.panel.mapping.save.isEnabled()
+    filled.panel.mapping.undo.click()
+    qtbot.waitUntil(lambda: "Row 1" in filled.panel.rendered.toPlainText())
+
+
+def test_that_another_format_has_other_roles(filled: DataScreen, qtbot: QtBot) -> None:
+    form = filled.panel.mapping
+    form.format.set_value("text")
+    form.format.edited.emit("data.format", "text")
+    assert list(form.roles) == ["text"]
+    form.roles["text"].set_value("passage")
+    form.roles["text"].edited.emit("data.columns.text", "passage")
+    qtbot.waitUntil(lambda: filled.panel.rendered.toPlainText().startswith("Row 1\nOf 0."))
+
+
+def test_that_the_preview_can_be_turned_like_pages(filled: DataScreen, qtbot: QtBot) -> None:
+    filled.panel._turn(8)
+    qtbot.waitUntil(lambda: filled.panel.rendered.toPlainText().startswith("Row 9\n"))
+    filled.panel._turn(-100)
+    qtbot.waitUntil(lambda: filled.panel.rendered.toPlainText().startswith("Row 1\n"))
+    filled.panel._turn(10_000)
+    qtbot.waitUntil(lambda: filled.panel.rendered.toPlainText().startswith(f"Row {ROWS}\n"))
+
+
+def test_that_stored_rows_come_page_by_page(filled: DataScreen, qtbot: QtBot) -> None:
+    rows = filled.panel.rows
+    assert rows.rowCount() == ROWS
+    assert rows.index(420, 0).data() is None
+    qtbot.waitUntil(lambda: rows.index(420, 0).data() == "is 420 even")
+    assert 1 not in rows.loaded_pages()
+
+
+def test_that_a_file_that_is_no_dataset_is_refused_with_a_reason(
+    screen: DataScreen, tmp_path: Path, qtbot: QtBot
+) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text("{]\n")
+    screen.add(str(bad))
+    qtbot.waitUntil(screen.error.isVisible, timeout=5000)
+    assert "bad.jsonl" in screen.error.where.text()
+
+
+def test_that_removing_asks_first(filled: DataScreen, qtbot: QtBot) -> None:
+    filled.remove.click()
+    (box,) = filled.findChildren(QMessageBox)
+    box.buttons()[0].click()
+    qtbot.waitUntil(lambda: filled.lists.currentWidget() is filled.empty, timeout=5000)
+
+
+def test_that_use_presets_a_new_run(filled: DataScreen, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(filled.navigate) as asked:
+        filled.use.click()
+    assert asked.args == ["new_run", {"data": {"source": "library:questions"}}]
+
+
+def test_that_the_keyboard_and_a_screen_reader_reach_everything(filled: DataScreen) -> None:
+    QApplication.processEvents()
+    assert nameless(filled) == []
+    assert clashing_mnemonics(filled) == []
+    assert too_wide(filled, filled.width()) == []
+
+
+def test_that_a_cell_is_one_short_line() -> None:
+    assert cell_text("a\n b\tc") == "a b c"
+    assert cell_text({"role": "user"}) == '{"role": "user"}'
+    assert len(cell_text("x" * 10_000)) == LONGEST_CELL + 1
+    assert cell_text(None) == ""
