@@ -21,6 +21,7 @@ from studio.gui.theme import theme
 def main(argv: Sequence[str] | None = None) -> int:
     """Open the window and stay until it closes; the exit code."""
     arguments = list(sys.argv if argv is None else argv)
+    sys.setswitchinterval(0.002)  # s; background work in Python must not hold up the window
     crash_log = _catch_crashes()
     app = make_application(arguments)
     backend = Backend()

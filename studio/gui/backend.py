@@ -340,7 +340,7 @@ class Backend:
     def preview(
         self, name: str, format: str, mapping: Mapping[str, str], model: str, start: int, count: int
     ) -> "list[PreviewRow]":
-        """Rows rendered with this mapping; as tokens of ``model`` unless it is empty. InvalidSpecError for a wrong one."""
+        """Rows rendered with this mapping, as tokens of ``model`` unless empty; InvalidSpecError for a wrong one."""
         from studio.core.errors import InvalidSpecError
         from studio.datasets.check import check_mapping
         from studio.datasets.encode import Encoder

@@ -7,7 +7,7 @@ from PySide6.QtGui import QCloseEvent, QDesktopServices, QDragEnterEvent, QDropE
 from PySide6.QtWidgets import QMainWindow, QStackedWidget
 
 from studio import __version__
-from studio.core.errors import StudioError
+from studio.core.errors import Cancelled, StudioError
 from studio.core.units import format_bytes
 from studio.gui import settings
 from studio.gui.actions import Command, Commands
@@ -17,7 +17,7 @@ from studio.gui.palette import CommandPalette
 from studio.gui.rail import Rail
 from studio.gui.screens.base import Screen
 from studio.gui.screens.registry import SCREENS, entry
-from studio.gui.tasks import run_task, task_hub
+from studio.gui.tasks import Task, run_task, task_hub
 from studio.gui.theme import GRID
 from studio.gui.widgets.layout import boxed, row
 from studio.gui.widgets.notices import Toast
@@ -38,6 +38,7 @@ class MainWindow(QMainWindow):
         self._screens: dict[str, Screen] = {}
         self._active_runs: list[str] = []
         self._may_close = False
+        self._asking: Task | None = None
         self.rail = Rail(SCREENS)
         self.stack = QStackedWidget()
         content = row(self.rail, self.stack, spacing=0)
@@ -170,7 +171,17 @@ class MainWindow(QMainWindow):
         self.device_note.setText("  ·  ".join(words))
 
     def _ask_for_active_runs(self) -> None:
-        run_task(self, self.backend.active_runs, done=self._show_active_runs)
+        if self._asking is None or self._asking.finished:
+            self._asking = run_task(
+                self, self.backend.active_runs, done=self._show_active_runs, failed=self._lose_active_runs
+            )
+
+    def _lose_active_runs(self, error: StudioError) -> None:
+        """Say it once, instead of every two seconds."""
+        self._pulse.stop()
+        self.runs_note.setText("The catalog of runs cannot be read")
+        if not isinstance(error, Cancelled):
+            self._show_error(error)
 
     def _show_active_runs(self, active: list[str]) -> None:
         if active == self._active_runs:

@@ -110,6 +110,9 @@ QStatusBar { background: $background; border-top: 1px solid $line; color: $muted
 QStatusBar::item { border: none; }
 QSlider:focus { border: 1px solid $accent; border-radius: 4px; }
 QCheckBox, QRadioButton { spacing: 8px; padding: 2px; border: 1px solid transparent; border-radius: 4px; }
+QCheckBox::indicator { width: 16px; height: 16px; border: 1px solid $outline; border-radius: 4px; background: $field; }
+QCheckBox::indicator:checked { background: $accent; border-color: $accent; image: url("$check"); }
+QCheckBox::indicator:disabled { border-color: $line; }
 QCheckBox:focus, QRadioButton:focus { border: 1px solid $accent; }
 """)
 
@@ -121,6 +124,7 @@ def build_stylesheet(tokens: Tokens) -> str:
         accent_hover=_mix(tokens.accent, tokens.text, 0.15),
         field=tokens.surface if not tokens.dark else tokens.background,
         handle=_mix(tokens.line, tokens.outline, 0.4),
+        check=svg_file("check", tokens.on_accent),
         chevron=svg_file("chevron_down", tokens.muted),
     )
 

@@ -1,11 +1,13 @@
 """The New run screen: pickers, generated form, problems at their fields, Pre-flight, draft."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
+from PySide6.QtGui import QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 from pytestqt.qtbot import QtBot
@@ -287,6 +289,42 @@ def test_that_an_added_dataset_is_chosen(screen: NewRunScreen, qtbot: QtBot, tmp
     qtbot.waitUntil(lambda: screen.libraries.data.card.accessibleName() == "Data: mine")
 
 
+def test_that_a_file_dropped_on_the_data_is_added(screen: NewRunScreen, qtbot: QtBot, tmp_path: Path) -> None:
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(tmp_path / "dropped.csv"))])
+    event = QDropEvent(
+        QPointF(5, 5), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    screen.libraries.data.dropEvent(event)
+    qtbot.waitUntil(lambda: screen.draft.get("data.source") == "library:dropped")
+
+
+def test_that_the_first_choice_goes_together(window_app: QApplication, backend: FakeBackend, qtbot: QtBot) -> None:
+    backend.model_list.reverse()
+    backend.data_list.reverse()
+    made = NewRunScreen(backend)
+    qtbot.addWidget(made)
+    made.enter()
+    qtbot.waitUntil(lambda: bool(made.draft.get("data.source")))
+    assert made.draft.get("model.source") == "library:smollm2-135m-instruct"
+    assert made.draft.get("data.source") == "library:boolq"
+
+
+def test_that_a_small_dataset_holds_out_a_fifth(screen: NewRunScreen) -> None:
+    screen.libraries.data.picked.emit("library:imdb-sample")
+    assert screen.draft.get("data.split.eval") == 40
+    screen.libraries.data.picked.emit("library:boolq")
+    assert screen.draft.get("data.split") is None
+
+
+def test_that_the_device_of_the_settings_is_used(window_app: QApplication, backend: FakeBackend, qtbot: QtBot) -> None:
+    backend.settings = backend.load_settings().model_copy(update={"device": "cuda:0"})
+    made = NewRunScreen(backend)
+    qtbot.addWidget(made)
+    qtbot.waitUntil(lambda: made.draft.get("train.device") == "cuda:0")
+    assert made.form.train.device.value() == "cuda:0"
+
+
 def test_that_only_the_newest_check_counts(screen: NewRunScreen, backend: FakeBackend, qtbot: QtBot) -> None:
     import time
 
@@ -305,3 +343,54 @@ def test_that_only_the_newest_check_counts(screen: NewRunScreen, backend: FakeBa
     qtbot.wait(500)
     assert screen.preflight.verdict.word == "Close"
     assert screen.form.name.note.text() == ""
+
+
+def test_that_a_slow_check_does_not_hold_up_the_window(
+    screen: NewRunScreen, backend: FakeBackend, qtbot: QtBot
+) -> None:
+    import time
+
+    def slow(raw: Mapping[str, Any]) -> Check:
+        time.sleep(0.6)
+        return Check((), plan(), estimate(), GPU)
+
+    backend.answer = slow
+    beats = [time.perf_counter()]
+    heart = QTimer(screen, interval=5)
+    heart.timeout.connect(lambda: beats.append(time.perf_counter()))
+    heart.start()
+    for rank in range(10, 20):
+        screen.form.edited.emit("method.placements.0.params.rank", rank)
+        qtbot.wait(20)
+    qtbot.waitUntil(screen.preflight.busy.isVisible)
+    settle(screen, qtbot)
+    heart.stop()
+    pauses = sorted(later - sooner for sooner, later in pairwise(beats))
+    assert pauses[-1] < 0.2  # 50 ms on an idle machine; tests share theirs
+    assert pauses[int(len(pauses) * 0.95)] < 0.05
+    assert not screen.preflight.busy.isVisible()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"method": "lora", "data": [], "train": 5, "name": 3, "model": None},
+        {"method": {"placements": {"use": "lora"}}, "data": {"split": 1, "columns": "x", "source": 7}},
+        {"method": {"placements": ["lora", {"use": "gone", "params": 4, "where": 5}]}, "limits": [1]},
+        {"train": {"epochs": "many", "precision": ["x"], "learning_rate": {"a": 1}, "checkpointing": 3}},
+    ],
+)
+def test_that_any_spec_can_be_shown_and_edited(screen: NewRunScreen, qtbot: QtBot, raw: dict[str, Any]) -> None:
+    screen.enter({"spec": raw})
+    settle(screen, qtbot)
+    screen.libraries.model.picked.emit("library:minilm-l6")
+    screen.libraries.data.picked.emit("library:imdb-sample")
+    screen.libraries.method.picked.emit("bitfit")
+    screen.libraries.second_method.picked.emit("lora")
+    screen.form.edited.emit("train.epochs", 2)
+    settle(screen, qtbot)
+    assert [entry["use"] for entry in screen.draft.placements()][-1] == "lora"
+    assert screen.draft.get("train.epochs") == 2
+    while screen.draft.history.canUndo():
+        screen.undo()

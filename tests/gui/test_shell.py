@@ -152,6 +152,19 @@ def test_that_stop_and_save_stops_the_runs_then_closes(window: MainWindow, backe
     assert [call for call in backend.calls if call[0] == "stop_run"] == [("stop_run", "run-1"), ("stop_run", "run-2")]
 
 
+def test_that_a_broken_catalog_is_told_once(
+    window: MainWindow, backend: FakeBackend, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> list[str]:
+        raise UserError("the catalog was written by a newer studio")
+
+    monkeypatch.setattr(backend, "active_runs", fail)
+    window.start_background_work()
+    qtbot.waitUntil(lambda: "cannot be read" in window.runs_note.text())
+    assert not window._pulse.isActive()
+    assert len(window.findChildren(QMessageBox)) == 1
+
+
 def test_that_an_error_nobody_handles_is_shown(window: MainWindow, qtbot: QtBot) -> None:
     def fail() -> None:
         raise UserError("the file is empty", where="data.jsonl:1", hint="add rows")

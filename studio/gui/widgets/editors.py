@@ -15,13 +15,14 @@ AUTO = "auto"
 
 
 class TextEditor(QLineEdit):
-    """A line of text; ``nullable``: empty means None."""
+    """A line of text; ``nullable``: empty means None; ``empty`` says what an empty line means."""
 
     edited = Signal(object)
 
-    def __init__(self, *, nullable: bool = False, parent: QWidget | None = None) -> None:
+    def __init__(self, *, nullable: bool = False, empty: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._nullable = nullable
+        self.setPlaceholderText(empty)
         self.textEdited.connect(lambda _text: self.edited.emit(self.value()))
 
     def value(self) -> Any:

@@ -4,7 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QKeyEvent, QPainter, QStandardItem, QStandardItemModel
+from PySide6.QtGui import (
+    QDragEnterEvent,
+    QDropEvent,
+    QFontMetrics,
+    QKeyEvent,
+    QPainter,
+    QStandardItem,
+    QStandardItemModel,
+)
 from PySide6.QtWidgets import (
     QFrame,
     QListView,
@@ -40,9 +48,10 @@ class Choice:
 
 
 class Picker(QWidget):
-    """Signals: ``picked(key)``. ``extras`` are buttons under the list, such as "Add…"."""
+    """Signals: ``picked(key)``, ``dropped(path)``. ``extras`` are buttons under the list, such as "Add…"."""
 
     picked = Signal(str)
+    dropped = Signal(str)
 
     def __init__(
         self,
@@ -111,6 +120,15 @@ class Picker(QWidget):
     def open(self, anchor: QWidget | None = None) -> None:
         """Open the list under the card, or under ``anchor``."""
         self.popup.open_below(anchor or self.card, self._key)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _dropped_path(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        if path := _dropped_path(event):
+            event.acceptProposedAction()
+            self.dropped.emit(path)
 
     def _pick(self, key: str) -> None:
         if key != self._key:
@@ -209,6 +227,12 @@ class _Popup(QFrame):
             run()
 
         return close_and_run
+
+
+def _dropped_path(event: QDropEvent) -> str:
+    """The one local file or folder being dragged, else empty."""
+    paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+    return paths[0] if len(paths) == 1 else ""
 
 
 class ChoiceDelegate(QStyledItemDelegate):

@@ -18,7 +18,8 @@ from studio.gui.screens.data.tables import Row, about, row_columns
 from studio.gui.tasks import Debounce, run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
-from studio.gui.widgets.layout import ScrollColumn, column, row
+from studio.gui.widgets.flow import FlowLayout
+from studio.gui.widgets.layout import ScrollColumn, boxed, column, row
 from studio.gui.widgets.notices import ErrorCard
 from studio.gui.widgets.text import ElidedLabel, muted
 
@@ -87,6 +88,7 @@ class DataPanel(QFrame):
     def _build(self) -> None:
         self.reader = QComboBox()
         self.reader.setAccessibleName("Show rows as")
+        self.reader.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.reader.addItem(PLAIN)
         self.reader.activated.connect(lambda _: self._preview())
         self.start = QLineEdit("1")
@@ -102,7 +104,10 @@ class DataPanel(QFrame):
         later = button("&Next", lambda: self._turn(PREVIEW_ROWS), help="The rows after")
         legend = muted("What the model is trained on is underlined.", wrap=False)
         reading = QWidget()
-        pager = row(as_label, self.reader, None, from_label, self.start, earlier, later)
+        pager = QWidget()
+        flow = FlowLayout(pager)
+        for widget in (row(as_label, self.reader), row(from_label, self.start, earlier, later)):
+            flow.addWidget(boxed(widget))
         reading.setLayout(column(pager, self.rendered, legend))
         scroll = ScrollColumn(margin=GRID, spacing=GRID)
         scroll.body.addWidget(self.mapping)
@@ -121,7 +126,7 @@ class DataPanel(QFrame):
         layout = column(self.heading, self.about, self.error, tabs, margin=2 * GRID)
         layout.setStretch(3, 1)
         self.setLayout(layout)
-        self.setMinimumWidth(64 * GRID)
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 40)
 
     def _first_row(self) -> int:
         """The index of the first row shown, from 0."""

@@ -38,7 +38,7 @@ class DataScreen(Screen):
         self.model = RecordTable(DATA_COLUMNS, self)
         self.panel = DataPanel(backend, backend.formats())
         self.panel.updated.connect(lambda _: self.reload())
-        self.error, self.progress = ErrorCard(), Progress()
+        self.error, self.loading, self.progress = ErrorCard(), Progress(), Progress()
         self._all: list[DataFacts] = []
         self._chosen = ""
         self._shown: DataFacts | None = None
@@ -48,12 +48,13 @@ class DataScreen(Screen):
     def enter(self, argument: Any = None) -> None:
         if isinstance(argument, str):
             self._chosen = argument
+        self.loading.start("Reading the library")
         self.reload()
         run_task(self, self.backend.models, done=self._offer_models, failed=self.error.show_error)
 
     def reload(self) -> None:
         """Read the library again."""
-        run_task(self, self.backend.datasets, done=self._show, failed=self.error.show_error)
+        run_task(self, self.backend.datasets, done=self._show, failed=self._not_loaded)
 
     def add(self, path: str) -> None:
         """Read a file or folder into the library."""
@@ -67,6 +68,7 @@ class DataScreen(Screen):
             progress=self.progress.report,
         )
         self.progress.start("Reading the dataset", task)
+        self._allow_adding(False)
 
     def selected(self) -> DataFacts | None:
         rows = self.table.selectionModel().selectedRows()
@@ -79,9 +81,9 @@ class DataScreen(Screen):
         self.search.setMinimumWidth(32 * GRID)
         self.search.searched.connect(lambda _: self._filter())
         self.table = table_view("Datasets", self.model, sortable=True)
-        set_widths(self.table, 20, 8, 17)
+        set_widths(self.table, 20, 7, 17)
         stretch(self.table)
-        self.table.setMinimumWidth(38 * GRID)
+        self.table.setMinimumWidth(self.table.fontMetrics().averageCharWidth() * 36)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._on_selection())
         self.empty = EmptyState(
             "data",
@@ -102,28 +104,31 @@ class DataScreen(Screen):
         split.setChildrenCollapsible(False)
         self.panel.hide()
         remember_splitter(split, "data")
-        parts = (row(title("Data"), None, self.search), self.error, self.progress, split, self._foot())
-        layout = column(*parts, margin=2 * GRID)
-        layout.setStretch(3, 1)
+        head = row(title("Data"), None, self.search)
+        layout = column(head, self.error, self.loading, self.progress, split, self._foot(), margin=2 * GRID)
+        layout.setStretch(4, 1)
         self.setLayout(layout)
 
     def _foot(self) -> QHBoxLayout:
         self.remove = button("Rem&ove…", self._ask_remove, icon="trash")
         self.use = button("&Use in a new run", self._use, icon="new_run", role="primary")
-        return row(
+        self.adders = (
             button("Add &file…", self._ask_file, icon="file"),
             button("Add fo&lder…", self._ask_folder, icon="folder"),
-            None,
-            self.remove,
-            self.use,
         )
+        return row(*self.adders, None, self.remove, self.use)
 
     # -- the list ------------------------------------------------------------------------------------------------
 
     def _offer_models(self, models: list[ModelFacts]) -> None:
         self.panel.offer_models([facts.name for facts in models])
 
+    def _not_loaded(self, error: StudioError) -> None:
+        self.loading.stop()
+        self.error.show_error(error)
+
     def _show(self, datasets: list[DataFacts]) -> None:
+        self.loading.stop()
         self._all = datasets
         self._filter()
 
@@ -151,14 +156,21 @@ class DataScreen(Screen):
 
     # -- adding and removing -------------------------------------------------------------------------------------
 
+    def _allow_adding(self, allowed: bool) -> None:
+        """One at a time: the progress shown belongs to one."""
+        for made in self.adders:
+            made.setEnabled(allowed)
+
     def _added(self, facts: DataFacts) -> None:
         self.progress.stop()
+        self._allow_adding(True)
         self._chosen = facts.name
         self.noted.emit(f"{facts.name}: {facts.rows:,} rows are in the library")
         self.reload()
 
     def _not_added(self, error: StudioError) -> None:
         self.progress.stop()
+        self._allow_adding(True)
         if isinstance(error, Cancelled):
             self.noted.emit("Cancelled")
         else:
@@ -197,7 +209,7 @@ class DataScreen(Screen):
 
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if paths:
+        if paths and self.adders[0].isEnabled():
             event.acceptProposedAction()
             self.add(paths[0])
 

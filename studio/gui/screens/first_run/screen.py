@@ -18,15 +18,9 @@ INTRODUCTION = (
     "PET Studio tunes a language model by training a small part of it. It tells you before a run whether it fits, "
     "trains in the background, and keeps every run."
 )
-STEPS = (
-    (
-        "download",
-        "Fetch the starter pack",
-        "SmolLM2-135M and MiniLM-L6 with four small datasets, about 200 MB, fetched once.",
-    ),
-    ("run", "Train for 30 steps", "LoRA on short yes/no questions. A few minutes on a CPU, under a minute on a GPU."),
-    ("chart", "Watch it learn", "You land on the Run screen; the loss falls and the answers get better."),
-)
+STARTER = "Two small models and four datasets, about 200 MB, fetched once."
+TRAINING = "LoRA on short texts: a few minutes on a CPU, under a minute on a GPU."
+WATCHING = "You land on the Run screen, where the loss falls and the answers get better."
 
 
 class FirstRunScreen(Screen):
@@ -43,7 +37,12 @@ class FirstRunScreen(Screen):
         self.error = ErrorCard()
         card = Card()
         card.setAccessibleName("Your first run")
-        for icon, heading, words in STEPS:
+        steps = backend.quickstart_spec().get("train", {}).get("max_steps", "a few")
+        for icon, heading, words in (
+            ("download", "Fetch the starter pack", STARTER),
+            ("run", f"Train for {steps} steps", TRAINING),
+            ("chart", "Watch it learn", WATCHING),
+        ):
             line = row(column(IconLabel(icon, "accent", 24), None), column(strong(heading), muted(words), spacing=2),
                        spacing=2 * GRID)  # fmt: skip
             line.setStretch(1, 1)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from PySide6.QtCore import QEvent, QSize
 from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QWidget
 
 from studio.gui.theme import GRID
-from studio.gui.widgets.layout import column, row
+from studio.gui.widgets.layout import boxed, column, row
 from studio.gui.widgets.signs import Sign
 from studio.gui.widgets.text import ElidedLabel, Label, muted, number
 
@@ -86,18 +87,40 @@ class RunHeader(QWidget):
         self.state.setMinimumWidth(17 * GRID)
         title = row(column(self.name, self.about, spacing=2), self.state, spacing=2 * GRID)
         title.setStretch(0, 1)
-        loss = column(self.loss, self.loss_caption, spacing=0)
-        figures = row(loss, spacing=4 * GRID)
-        self.loss.setMinimumWidth(24 * GRID)
-        for name, caption in FIGURES.items():
-            figures.addLayout(_figure(self._figures[name], caption))
-        figures.addStretch(1)
-        self.setLayout(column(title, figures, self._progress_row()))
+        loss = boxed(column(self.loss, self.loss_caption, spacing=0))
+        self._strip = FigureStrip([loss, *(_figure(self._figures[name], words) for name, words in FIGURES.items())])
+        self.setLayout(column(title, self._strip, self._progress_row()))
 
     def _progress_row(self) -> QHBoxLayout:
         made = row(self.bar, self.phase, spacing=2 * GRID)
         made.setStretch(0, 1)
         return made
+
+
+class FigureStrip(QWidget):
+    """Figures side by side; where the width does not suffice, the last ones are left out."""
+
+    def __init__(self, figures: list[QWidget], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._items = figures
+        self.setLayout(row(*figures, None, spacing=4 * GRID))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(self._items[0].sizeHint().width(), super().minimumSizeHint().height())
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest):
+            self._fit()
+        return super().event(event)
+
+    def _fit(self) -> None:
+        left = self.width()
+        for figure in self._items:
+            left -= figure.sizeHint().width()
+            fits = left >= 0 or figure is self._items[0]
+            if figure.isHidden() == fits:
+                figure.setVisible(fits)
+            left -= 4 * GRID
 
 
 FIGURES = {
@@ -116,6 +139,6 @@ def put(label: QLabel, text: str) -> None:
         label.setText(text)
 
 
-def _figure(figure: Label, caption: str) -> QVBoxLayout:
+def _figure(figure: Label, caption: str) -> QWidget:
     figure.setAccessibleName(caption)
-    return column(None, figure, muted(caption, wrap=False), spacing=0)
+    return boxed(column(None, figure, muted(caption, wrap=False), spacing=0))

@@ -22,7 +22,7 @@ from studio.gui.screens.live.samples_view import SamplesView
 from studio.gui.screens.live.tail import Batch, read_text_end
 from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
-from studio.gui.widgets.layout import column
+from studio.gui.widgets.layout import ScrollColumn, column
 from studio.gui.widgets.notices import ErrorCard
 
 STDERR_LINES = 12
@@ -72,11 +72,13 @@ class RunView(QWidget):
         self.follower.open(details.folder)
 
     def _build(self) -> None:
+        self._scroll = ScrollColumn(margin=0)
+        self._scroll.body.addWidget(self.charts)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.setAccessibleName("Parts of the run")
         for widget, name in (
-            (self.charts, "&Curves"),
+            (self._scroll, "&Curves"),
             (self.samples, "Ou&tputs"),
             (self.evals, "&Evals"),
             (self.log, "&Log"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QAbstractItemView, QListView, QSplitter, QStackedWidget, QWidget
 
+from studio.core.errors import StudioError
 from studio.core.facts import ModelFacts
 from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
@@ -16,7 +17,7 @@ from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import column, row
-from studio.gui.widgets.notices import EmptyState, ErrorCard
+from studio.gui.widgets.notices import EmptyState, ErrorCard, Progress
 from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import muted, title
 
@@ -33,7 +34,7 @@ class MethodsScreen(Screen):
         super().__init__(backend, parent)
         self.model: RecordTable[MethodInfo] = RecordTable(method_columns(), self)
         self.panel = MethodPanel(backend)
-        self.error = ErrorCard()
+        self.error, self.loading = ErrorCard(), Progress()
         self._all: list[MethodInfo] = []
         self._chosen = ""
         self._build()
@@ -41,7 +42,8 @@ class MethodsScreen(Screen):
     def enter(self, argument: Any = None) -> None:
         if isinstance(argument, str):
             self._chosen = argument
-        run_task(self, self.backend.methods, done=self._show, failed=self.error.show_error)
+        self.loading.start("Reading the plugins")
+        run_task(self, self.backend.methods, done=self._show, failed=self._not_loaded)
         run_task(self, self.backend.models, done=self._offer_models, failed=self.error.show_error)
 
     def selected(self) -> "MethodInfo | None":
@@ -73,15 +75,21 @@ class MethodsScreen(Screen):
         split.setStretchFactor(0, 2)
         split.setStretchFactor(1, 5)
         split.setChildrenCollapsible(False)
+        self.panel.hide()
         remember_splitter(split, "methods")
         self.count = muted("", wrap=False)
         self.use = button("&Use in a new run", self._use, icon="new_run", role="primary")
-        parts = (row(title("Methods"), None, self.search), self.error, split, row(self.count, None, self.use))
-        layout = column(*parts, margin=2 * GRID)
-        layout.setStretch(2, 1)
+        head, foot = row(title("Methods"), None, self.search), row(self.count, None, self.use)
+        layout = column(head, self.error, self.loading, split, foot, margin=2 * GRID)
+        layout.setStretch(3, 1)
         self.setLayout(layout)
 
+    def _not_loaded(self, error: StudioError) -> None:
+        self.loading.stop()
+        self.error.show_error(error)
+
     def _show(self, methods: "list[MethodInfo]") -> None:
+        self.loading.stop()
         self._all = methods
         self._filter()
 

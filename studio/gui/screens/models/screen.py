@@ -37,7 +37,8 @@ class ModelsScreen(Screen):
         super().__init__(backend, parent)
         self.model = RecordTable(MODEL_COLUMNS, self)
         self.panel = ModelPanel(backend)
-        self.error, self.progress, self.hub = ErrorCard(), Progress(), HubCard()
+        self.error, self.hub = ErrorCard(), HubCard()
+        self.loading, self.progress = Progress(), Progress()
         self._all: list[ModelFacts] = []
         self._chosen = ""
         self.setAcceptDrops(True)
@@ -46,11 +47,12 @@ class ModelsScreen(Screen):
     def enter(self, argument: Any = None) -> None:
         if isinstance(argument, str):
             self._chosen = argument
+        self.loading.start("Reading the library")
         self.reload()
 
     def reload(self) -> None:
         """Read the library again."""
-        run_task(self, self.backend.models, done=self._show, failed=self.error.show_error)
+        run_task(self, self.backend.models, done=self._show, failed=self._not_loaded)
 
     def add(self, path: str) -> None:
         """Add a model folder or a GGUF file."""
@@ -95,28 +97,32 @@ class ModelsScreen(Screen):
         remember_splitter(split, "models")
         self.hub.hide()
         self.hub.wanted.connect(self.download)
-        parts = (row(title("Models"), None, self.search), self.error, self.progress, self.hub, split, self._foot())
+        head = row(title("Models"), None, self.search)
+        parts = (head, self.error, self.loading, self.progress, self.hub, split, self._foot())
         layout = column(*parts, margin=2 * GRID)
-        layout.setStretch(4, 1)
+        layout.setStretch(5, 1)
         self.setLayout(layout)
 
     def _foot(self) -> Any:
         self.remove = button("Re&move…", self._ask_remove, icon="trash")
         self.use = button("&Use in a new run", self._use, icon="new_run", role="primary")
-        return row(
+        self.adders = (
             button("Add &folder…", self._ask_folder, icon="folder"),
             button("Add &GGUF…", self._ask_gguf, icon="file"),
             button("&Download…", lambda: self.hub.setVisible(not self.hub.isVisible()), icon="download"),
-            None,
-            self.remove,
-            self.use,
         )
+        return row(*self.adders, None, self.remove, self.use)
 
     # -- the list ------------------------------------------------------------------------------------------------
 
     def _show(self, models: list[ModelFacts]) -> None:
+        self.loading.stop()
         self._all = models
         self._filter()
+
+    def _not_loaded(self, error: StudioError) -> None:
+        self.loading.stop()
+        self.error.show_error(error)
 
     def _filter(self) -> None:
         words = self.search.text().casefold().split()
@@ -145,9 +151,16 @@ class ModelsScreen(Screen):
             self, function, *args, done=self._fetched, failed=self._not_fetched, progress=self.progress.report
         )
         self.progress.start(phase, task)
+        self._allow_adding(False)
+
+    def _allow_adding(self, allowed: bool) -> None:
+        """One at a time: the progress shown belongs to one."""
+        for made in (*self.adders, self.hub):
+            made.setEnabled(allowed)
 
     def _fetched(self, facts: ModelFacts) -> None:
         self.progress.stop()
+        self._allow_adding(True)
         self.hub.hide()
         self._chosen = facts.name
         self.noted.emit(f"{facts.name} is in the library")
@@ -155,6 +168,7 @@ class ModelsScreen(Screen):
 
     def _not_fetched(self, error: StudioError) -> None:
         self.progress.stop()
+        self._allow_adding(True)
         if isinstance(error, Cancelled):
             self.noted.emit("Cancelled")
         else:
@@ -193,7 +207,7 @@ class ModelsScreen(Screen):
 
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if paths:
+        if paths and self.adders[0].isEnabled():
             event.acceptProposedAction()
             self.add(paths[0])
 

@@ -27,11 +27,15 @@ class RoleLine:
     params: int
 
 
+def _params_text(line: RoleLine) -> str:
+    return format_count(line.params) if line.params else "–"
+
+
 ROLE_COLUMNS: tuple[Column[RoleLine], ...] = (
     Column("Role", lambda line: line.role),
     Column("Kind", lambda line: line.kind),
     Column("Sites", lambda line: f"{line.sites:,}", sort=lambda line: line.sites, numeric=True),
-    Column("Parameters", lambda line: format_count(line.params), sort=lambda line: line.params, numeric=True),
+    Column("Parameters", _params_text, sort=lambda line: line.params, numeric=True),
     Column("Shape", lambda line: line.shapes),
 )
 
@@ -51,8 +55,8 @@ def _line(role: str, kind: str, sites: list[Site]) -> RoleLine:
 
 
 def _count(site: Site) -> int:
-    """Weight scalars; a tied site owns none, its owner counts them."""
-    if site.tied_to:
+    """Weight scalars; a site around others has none, and a tied one leaves them to its owner."""
+    if site.tied_to or not site.shape:
         return 0
     total = 1
     for size in site.shape:
@@ -71,7 +75,7 @@ def facts_lines(facts: ModelFacts) -> list[tuple[str, str]]:
         ("Weights", f"{format_bytes(facts.weight_bytes)}, mostly {facts.dtype}"),
         ("Layers", f"{facts.layers} of width {facts.hidden:,}"),
         ("Heads", f"{heads}; {facts.head_dim} wide"),
-        ("Vocabulary", f"{facts.vocab:,}, {'tied to the head' if facts.tied_embeddings else 'with its own head'}"),
+        ("Vocabulary", f"{facts.vocab:,}{', embedding tied to the head' if facts.tied_embeddings else ''}"),
         ("Longest input", f"{facts.max_positions:,} tokens"),
         ("Chat template", "yes" if facts.has_chat_template else "none"),
         ("Licence", facts.license or "not stated"),

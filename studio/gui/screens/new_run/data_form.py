@@ -57,8 +57,7 @@ class DataForm(Card):
             made.edited.connect(self.edited)
 
     def show_draft(self) -> None:
-        data = self._draft.get("data", {})
-        values = data if isinstance(data, dict) else {}
+        values = self._draft.part("data")
         self.options.set_values(values)
         split = values.get("split")
         written = split if isinstance(split, dict) else {}

@@ -26,6 +26,16 @@ class Draft(QObject):
         found = read_path(self.raw, path)
         return default if found is MISSING else found
 
+    def part(self, path: str) -> dict[str, Any]:
+        """The mapping at a path; empty where a spec file has something else there."""
+        found = self.get(path)
+        return found if isinstance(found, dict) else {}
+
+    def placements(self) -> list[dict[str, Any]]:
+        """The placements, as far as they are mappings."""
+        found = self.part("method").get("placements")
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
     def set(self, path: str, value: Any) -> None:
         """Change one value, as typed in a form; the forms are not told."""
         if read_path(self.raw, path) != value:
@@ -113,7 +123,7 @@ def empty_spec() -> dict[str, Any]:
 def suggest_name(draft: Draft) -> str:
     """A name from data and method: ``boolq-lora``."""
     data = str(draft.get("data.source", "")).partition(":")[2].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    methods = [str(draft.get(f"method.placements.{i}.use", "")) for i in range(len(draft.get("method.placements", [])))]
+    methods = [str(entry.get("use", "")) for entry in draft.placements()]
     return "-".join(part for part in (data.partition(".")[0], "+".join(methods)) if part)[:120] or "run"
 
 

@@ -48,6 +48,10 @@ class Libraries(QObject):
         self.method = Picker("Method", "methods")
         self.second_method = Picker("Another method", "methods", parent=window)
         self.second_method.hide()
+        self.model.setAcceptDrops(True)
+        self.data.setAcceptDrops(True)
+        self.model.dropped.connect(self.add_model)
+        self.data.dropped.connect(self.add_data)
         self.progress = Progress()
 
     def load(self) -> None:

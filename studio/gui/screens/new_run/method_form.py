@@ -73,8 +73,7 @@ class MethodForm(QWidget):
 
     def show_draft(self) -> None:
         """Bring the cards in line with the draft; they are rebuilt only when the methods changed."""
-        placements = self._draft.get("method.placements", [])
-        entries = [entry if isinstance(entry, dict) else {} for entry in placements]
+        entries = self._draft.placements()
         names = [str(entry.get("use", "")) for entry in entries]
         if names != self._shown:
             self._rebuild(names)

@@ -14,7 +14,7 @@ from studio.gui.backend import Check
 from studio.gui.screens.new_run import words
 from studio.gui.theme import GRID, theme
 from studio.gui.widgets.buttons import button
-from studio.gui.widgets.fields import in_words
+from studio.gui.widgets.fields import in_words, sentence
 from studio.gui.widgets.layout import Fold, ScrollColumn, clear_layout, column, hairline, row
 from studio.gui.widgets.notices import IconLabel, Progress
 from studio.gui.widgets.signs import Sign
@@ -105,7 +105,7 @@ class Preflight(QFrame):
             ("CO₂", *words.co2_words(estimate.energy), None),
             ("Trainable", *words.trainable_words(plan), None),
         ])  # fmt: skip
-        self.evidence.setText(estimate.evidence or words.BASIS_WORDS[estimate.basis])
+        self.evidence.setText(sentence(estimate.evidence or words.BASIS_WORDS[estimate.basis]))
         self._show_advice(estimate.advice)
 
     def _forecast_area(self) -> QWidget:

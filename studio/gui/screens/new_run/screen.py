@@ -1,6 +1,6 @@
 """The New run screen: pickers above, the form below, Pre-flight beside it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QWidget
@@ -24,6 +24,9 @@ from studio.gui.widgets.layout import ScrollColumn, boxed, column, row
 from studio.gui.widgets.notices import ErrorCard
 from studio.gui.widgets.text import title
 
+if TYPE_CHECKING:
+    from studio.service.settings import Settings
+
 SMALL_ROWS = 1000  # below this the usual 200 held-out rows would leave too few to train on
 
 
@@ -46,7 +49,7 @@ class NewRunScreen(Screen):
         self._connect()
         self.form.show_draft()
         run_task(self, backend.devices, done=self.form.train.offer_devices)
-        run_task(self, backend.load_settings, done=lambda found: self.preflight.set_currency(found.currency))
+        run_task(self, backend.load_settings, done=self._apply_settings)
 
     def enter(self, argument: Any = None) -> None:
         """``{"file": PATH}`` opens a spec, ``{"spec": SPEC}`` replaces the form, else its keys are merged in."""
@@ -144,16 +147,25 @@ class NewRunScreen(Screen):
         self.preflight.show_problem.connect(self._reveal)
         self.preflight.start.connect(self.start)
 
+    def _apply_settings(self, found: "Settings") -> None:
+        self.preflight.set_currency(found.currency)
+        if found.device != "auto" and self.draft.get("train.device") is None:
+            self.draft.patch({"train.device": found.device}, "use the device of the settings")
+
     def _show_libraries(self) -> None:
         self._fill_gaps()
         self._show_draft()
         self.checker.check_now()
 
     def _fill_gaps(self) -> None:
-        """A form without model or data begins with the first of each, so that there is something to see."""
-        for path, found in (("model.source", self.libraries.models), ("data.source", self.libraries.datasets)):
-            if not self.draft.get(path) and found:
-                self._choose({path: f"library:{found[0].name}"}, "choose")
+        """A form without model or data begins with ones that go together, so that there is something to see."""
+        libraries = self.libraries
+        if not self.draft.get("model.source") and libraries.models:
+            model = next((facts for facts in libraries.models if facts.kind == "decoder"), libraries.models[0])
+            self._choose({"model.source": f"library:{model.name}"}, "choose the model")
+        if not self.draft.get("data.source") and libraries.datasets:
+            data = next((facts for facts in libraries.datasets if facts.format != "classification"), None)
+            self._choose_data(f"library:{(data or libraries.datasets[0]).name}")
 
     def _show_draft(self) -> None:
         model = str(self.draft.get("model.source", ""))
@@ -178,8 +190,9 @@ class NewRunScreen(Screen):
         self.draft.patch(patch | name, words)
 
     def _choose_data(self, source: str) -> None:
-        """Another dataset has other columns: what was written for the last one goes."""
-        data = {key: value for key, value in self.draft.get("data", {}).items() if key not in ("columns", "format")}
+        """Another dataset has other columns and rows: what was written for the last one goes."""
+        written = self.draft.part("data")
+        data = {key: value for key, value in written.items() if key not in ("columns", "format", "split")}
         facts = self.libraries.data_facts(source)
         task = "classification" if facts and facts.format == "classification" else "sft"
         if facts and facts.rows <= SMALL_ROWS:
@@ -187,17 +200,17 @@ class NewRunScreen(Screen):
         self._choose({"data": data | {"source": source}, "task": task}, "choose the data")
 
     def _choose_method(self, method_id: str) -> None:
-        placements = list(self.draft.get("method.placements", []))
+        placements = self.draft.placements()
         placements[:1] = [{"use": method_id}]
         self._choose({"method.placements": placements}, "choose the method")
 
     def _add_method(self, method_id: str) -> None:
-        placements = [*self.draft.get("method.placements", []), {"use": method_id}]
+        placements = [*self.draft.placements(), {"use": method_id}]
         self.draft.patch({"method.placements": placements}, "add a method")
         self.libraries.second_method.set_key("")
 
     def _remove_method(self, index: int) -> None:
-        placements = list(self.draft.get("method.placements", []))
+        placements = self.draft.placements()
         del placements[index]
         self.draft.patch({"method.placements": placements}, "remove a method")
 

@@ -56,8 +56,7 @@ class TrainForm(QWidget):
 
     def show_draft(self) -> None:
         for form in (self.train, self.limits):
-            values = self._draft.get(form.path)
-            form.set_values(values if isinstance(values, dict) else {})
+            form.set_values(self._draft.part(form.path))
 
     def show_plan(self, plan: Plan | None) -> None:
         """What each auto came to, in its field."""

@@ -104,7 +104,7 @@ class RunPanel(QFrame):
         scroll.body.addLayout(facts)
         scroll.body.addStretch(1)
         self.setLayout(column(scroll))
-        self.setMinimumWidth(34 * GRID)
+        self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 46)
 
 
 FIGURES = (

