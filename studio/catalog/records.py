@@ -58,7 +58,7 @@ def _columns(record: RunRecord) -> dict[str, Any]:
         "data": _without_scheme(_at(spec, "data", "source")),
         "method": " + ".join(str(_at(placement, "use")) for placement in placements),
         "model_fingerprint": str(plan.get("model_fingerprint", "")),
-        "device": str(plan.get("device", "")),
+        "device": str(plan.get("device_name") or plan.get("device", "")),
         "precision": str(plan.get("precision", "")),
         "trainable": plan.get("trainable"),
         "steps": plan.get("steps"),

@@ -67,6 +67,7 @@ class Plan(PlanPart):
     trainable: int
     total: int
     device: str
+    device_name: str
     precision: Literal["bf16", "fp16", "fp32"]
     micro_batch: int
     accumulation: int

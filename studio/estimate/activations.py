@@ -20,11 +20,15 @@ class Component:
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes kept at the end of the forward pass, at most during the backward pass, and its temporaries."""
+    """Bytes kept at the end of the forward pass, at most during the backward pass, and its temporaries.
+
+    ``one_layer`` is what a whole layer makes, kept or not.
+    """
 
     kept: int
     in_backward: int
     workspace: int
+    one_layer: int
 
 
 def measure_activations(inputs: EstimateInputs, batch: Batch, family: Family, footprint: Footprint) -> Activations:
@@ -38,14 +42,15 @@ def measure_activations(inputs: EstimateInputs, batch: Batch, family: Family, fo
     ]
     outside = _outside_bytes(inputs, batch, footprint)
     if not sizes:
-        return Activations(outside, outside, 0)
+        return Activations(outside, outside, 0, 0)
     last_norm = 0 if family.post_norm else round(_norm_bytes(inputs, family) * batch.tokens)
+    one_layer = round(max(sizes))
     workspace = round(_workspace_bytes(inputs, family, footprint) * batch.tokens)
     if inputs.checkpointing:
         hidden = inputs.width * inputs.model.hidden * batch.tokens * len(sizes)
-        return Activations(hidden + outside + last_norm, hidden + outside + round(max(sizes)), workspace)
+        return Activations(hidden + outside + last_norm, hidden + outside + one_layer, workspace, one_layer)
     kept = round(sum(sizes)) + outside + last_norm
-    return Activations(kept, kept, workspace)
+    return Activations(kept, kept, workspace, one_layer)
 
 
 def _workspace_bytes(inputs: EstimateInputs, family: Family, footprint: Footprint) -> float:

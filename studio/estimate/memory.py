@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from studio.core.forecast import MemoryParts
 from studio.core.units import GIB, MIB
-from studio.estimate.activations import measure_activations
+from studio.estimate.activations import Activations, measure_activations
 from studio.estimate.batches import Batch, largest_batch, largest_eval_batch
-from studio.estimate.families import Family, family_of
+from studio.estimate.families import family_of
 from studio.estimate.footprint import Footprint, measure_footprint
 from studio.estimate.inputs import EstimateInputs
 
@@ -16,6 +16,9 @@ CPU_PROCESS_BYTES = int(0.45 * GIB)  # Python, torch and transformers before any
 CUDA_CONTEXT_BYTES = int(0.5 * GIB)
 CUBLAS_BYTES = 32 * MIB
 CUDA_SLACK = 0.05  # what the caching allocator reserves beyond what lives in it
+# what the C library's heap holds beyond what lives in it, measured on a 135M decoder: returning memory to the
+# system at once would take it away, but costs half the speed
+HEAP_SLACK, HEAP_LAYERS = 0.4, 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,9 @@ def measure_memory(inputs: EstimateInputs, footprint: Footprint | None = None) -
     """The parts at the highest of the phases: loss, backward pass, evaluation."""
     family = family_of(inputs.model)
     used = footprint or measure_footprint(inputs.declared, family)
-    peak = max(phases(inputs, family, used, largest_batch(inputs)), key=lambda phase: phase.total)
+    batch = largest_batch(inputs)
+    kept = measure_activations(inputs, batch, family, used)
+    peak = max(phases(inputs, batch, kept), key=lambda phase: phase.total)
     trained = used.trainable + inputs.head_params
     in_fp32 = inputs.precision == "fp32"
     in_place = used.base if in_fp32 else 0  # then the master is the base tensor itself
@@ -47,17 +52,26 @@ def measure_memory(inputs: EstimateInputs, footprint: Footprint | None = None) -
         optimizer=trained * ADAM,
         activations=peak.activations,
         logits=peak.logits,
-        workspace=peak.workspace if on_cpu else round(peak.workspace + CUBLAS_BYTES + CUDA_SLACK * peak.total),
+        workspace=peak.workspace + (_heap_slack(inputs, kept, peak) if on_cpu else _cuda_slack(peak)),
         context=CPU_PROCESS_BYTES if on_cpu else CUDA_CONTEXT_BYTES,
     )
 
 
-def phases(inputs: EstimateInputs, family: Family, footprint: Footprint, batch: Batch) -> list[Phase]:
+def phases(inputs: EstimateInputs, batch: Batch, kept: Activations) -> list[Phase]:
     """The moments of a run that may be its peak, with ``batch`` as its largest micro-batch."""
-    kept = measure_activations(inputs, batch, family, footprint)
     loss = Phase(kept.kept, _logits_bytes(inputs, batch), 0)
     backward = Phase(kept.in_backward, 0, kept.workspace)
     return [loss, backward, _evaluation(inputs)] if inputs.eval_rows else [loss, backward]
+
+
+def _heap_slack(inputs: EstimateInputs, kept: Activations, peak: Phase) -> int:
+    """Holes in the heap, and the copy of the weights that conversion to another precision leaves behind."""
+    converted = inputs.model.weight_bytes if inputs.model.weight_bytes != inputs.model.params * inputs.width else 0
+    return round(HEAP_SLACK * peak.total + HEAP_LAYERS * (kept.one_layer + kept.workspace)) + converted
+
+
+def _cuda_slack(peak: Phase) -> int:
+    return round(CUBLAS_BYTES + CUDA_SLACK * peak.total)
 
 
 def _logits_bytes(inputs: EstimateInputs, batch: Batch) -> int:

@@ -83,18 +83,17 @@ class TaskHub(QObject):
             self.busy_changed.emit(len(self.running))
         if not shiboken6.isValid(task.owner):
             return
-        if message.kind == "failed":
+        if message.kind == "progress":
+            if task.progress is not None and not task.is_cancelled():
+                task.progress(*message.payload)
+        elif task.is_cancelled():  # however it ended
+            self._fail(task, Cancelled())
+        elif message.kind == "failed":
             self._fail(task, message.payload)
-        elif task.is_cancelled():
-            return
-        elif message.kind == "progress" and task.progress is not None:
-            task.progress(*message.payload)
-        elif message.kind == "done" and task.done is not None:
+        elif task.done is not None:
             task.done(message.payload)
 
     def _fail(self, task: Task, error: StudioError) -> None:
-        if isinstance(error, Cancelled) and not task.is_cancelled():
-            error = BugError("the work was cancelled by nobody")
         if task.failed is not None:
             task.failed(error)
         elif not isinstance(error, Cancelled):

@@ -6,6 +6,7 @@ start and lock in which a live run looks dead. On Windows the worker takes it it
 
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -34,10 +35,14 @@ else:
 
 
 INHERITED = "PET_STUDIO_LOCK_FD"
+PATIENCE_S = 0.2
 
 
 class RunLock:
-    """The lock of one run folder, as a context manager."""
+    """The lock of one run folder, as a context manager.
+
+    A reader that asks ``is_alive`` holds the lock for an instant, so taking it is tried for ``PATIENCE_S``.
+    """
 
     def __init__(self, path: Path) -> None:
         inherited = os.environ.pop(INHERITED, None)
@@ -47,7 +52,11 @@ class RunLock:
             os.set_inheritable(self._file.fileno(), False)
             return
         self._file = path.open("a+b")
-        if not _try_lock(self._file):
+        deadline = time.monotonic() + PATIENCE_S
+        while not _try_lock(self._file):
+            if time.monotonic() < deadline:
+                time.sleep(0.01)
+                continue
             self._file.close()
             raise UserError("another worker holds this run", where=str(path), hint="wait for it, or stop it first")
 

@@ -18,7 +18,9 @@ from studio.datasets.lengths import measure_lengths
 from studio.datasets.split import split_rows
 from studio.datasets.store import StoredDataset
 from studio.estimate import EstimateInputs, estimate_run
+from studio.service.libraries import models
 from studio.service.resolve import Resolved, count_resolved, resolve
+from studio.service.run_history import measured_runs
 from studio.service.settings import load as load_settings
 
 CPU_MICRO_BATCH = 8
@@ -115,6 +117,7 @@ class _Draft:
             trainable=count_resolved(found) + trainable_head,
             total=self.model.params + added + trainable_head,
             device=self._noted("train.device", train.device, self.device.id, found.device_reason),
+            device_name=self.device.name,
             precision=precision,
             micro_batch=micro_batch,
             accumulation=train.effective_batch // micro_batch,
@@ -171,6 +174,7 @@ class _Draft:
             memory_cap_bytes=None if spec.limits.memory_gib is None else int(spec.limits.memory_gib * 2**30),
             tariff_per_kwh=settings.tariff_per_kwh,
             grid_g_per_kwh=settings.grid_g_per_kwh,
+            history=measured_runs(models().list()),
             wheres=tuple(p.where for p in self.found.placements),
         )
 

@@ -1,32 +1,44 @@
 """What finished runs predicted and measured, so that the next estimate is better than the last."""
 
+from functools import lru_cache
+from pathlib import Path
+
 from studio.catalog.connection import opened
 from studio.catalog.queries import list_measurements
 from studio.catalog.rows import Measurement
-from studio.core.facts import DeviceFacts, ModelFacts
+from studio.core.facts import ModelFacts
 from studio.core.paths import home
 from studio.estimate import MeasuredRun
 
 MOST_RUNS = 300
 
 
-def measured_runs(devices: list[DeviceFacts], models: list[ModelFacts]) -> tuple[MeasuredRun, ...]:
-    """The newest finished runs on devices and models that are still here; an estimate's ``history``."""
-    names = {device.id: device.name for device in devices}
+def measured_runs(models: list[ModelFacts]) -> tuple[MeasuredRun, ...]:
+    """The newest finished runs of models that are still here; an estimate's ``history``."""
     types = {model.fingerprint: model.model_type for model in models if model.fingerprint}
-    with opened(home().catalog):
-        found = list_measurements(MOST_RUNS)
     return tuple(
-        _measured_run(run, names[run.device], types[run.model_fingerprint])
-        for run in found
-        if run.device in names and run.model_fingerprint in types
+        _measured_run(run, types[run.model_fingerprint])
+        for run in _finished_runs(home().catalog, _changed(home().catalog))
+        if run.model_fingerprint in types
     )
 
 
-def _measured_run(run: Measurement, device: str, model_type: str) -> MeasuredRun:
+@lru_cache(maxsize=1)
+def _finished_runs(catalog: Path, changed: tuple[int, ...]) -> list[Measurement]:
+    with opened(catalog):
+        return list_measurements(MOST_RUNS)
+
+
+def _changed(catalog: Path) -> tuple[int, ...]:
+    """When the database was last written; the same while nothing new is to be read."""
+    files = (catalog, catalog.with_name(f"{catalog.name}-wal"))
+    return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
+
+
+def _measured_run(run: Measurement, model_type: str) -> MeasuredRun:
     watts = run.watt_hours * 3600 / run.seconds if run.watt_hours is not None and run.seconds > 0 else None
     return MeasuredRun(
-        device=device,
+        device=run.device,
         model_type=model_type,
         precision=run.precision,
         predicted_bytes=run.predicted_bytes,

@@ -185,11 +185,11 @@ def _compare(case: Case, inputs: EstimateInputs, attached: Attached) -> Result:
     footprint = measure_footprint(inputs.declared, family)
     shape = largest_batch(inputs)
     shape = replace(shape, trained=float(batch.targets.numel()) if inputs.language else 0.0)
-    kept = measure_activations(inputs, shape, family, footprint).kept
+    kept = measure_activations(inputs, shape, family, footprint)
     log_probabilities = round(4 * shape.trained * inputs.model.vocab)
     casts = footprint.base * inputs.width if inputs.precision != "fp32" else 0
-    peak = max(phase.total for phase in phases(inputs, family, footprint, shape))
-    return Result(kept + log_probabilities, kept_truth - casts, peak, ledger.peak - casts)
+    peak = max(phase.total for phase in phases(inputs, shape, kept))
+    return Result(kept.kept + log_probabilities, kept_truth - casts, peak, ledger.peak - casts)
 
 
 def cases(families: list[str]) -> Iterator[Case]:

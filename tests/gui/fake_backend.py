@@ -117,6 +117,7 @@ def plan() -> Plan:
         data_source="library:boolq", data_path=BOOLQ.path, data_fingerprint="cd", format="prompt-completion",
         columns=dict(BOOLQ.mapping), train_rows=15_742, eval_rows=200, split_seed=0, max_rows=None, max_length=512,
         placements=(placed,), train_head=False, trainable=2_442_240, total=136_957_248, device="cuda:0",
+        device_name="NVIDIA GeForce RTX 4090",
         precision="bf16", micro_batch=8, accumulation=2, effective_batch=16, steps=60, tokens_per_step=2304,
         learning_rate=2e-4, weight_decay=0.0, schedule="cosine", warmup_steps=2, clip_norm=1.0, checkpointing=False,
         packing=False, eval_every=20, save_every=20, keep_checkpoints=2, early_stopping=None, seed=0,

@@ -345,6 +345,31 @@ def test_that_only_the_newest_check_counts(screen: NewRunScreen, backend: FakeBa
     assert screen.form.name.note.text() == ""
 
 
+def test_that_a_long_check_can_be_cancelled(screen: NewRunScreen, backend: FakeBackend, qtbot: QtBot) -> None:
+    import time
+
+    def slow(raw: Mapping[str, Any]) -> Check:
+        time.sleep(2.4)
+        return Check((), plan(), estimate("close"), GPU)
+
+    backend.answer = slow
+    screen.checker.check_now()
+    qtbot.waitUntil(screen.preflight.busy.cancel.isVisible)
+    screen.preflight.busy.cancel.click()
+    settle(screen, qtbot)
+    assert not screen.preflight.busy.isVisible()
+    assert not screen.error.isVisible()
+    assert screen.preflight.verdict.word == "Fits"
+
+
+def test_that_an_error_goes_with_the_next_change(screen: NewRunScreen, backend: FakeBackend, qtbot: QtBot) -> None:
+    backend.start_error = MachineError("the disk is full")
+    screen.start()
+    qtbot.waitUntil(screen.error.isVisible)
+    screen.form.edited.emit("name", "again")
+    assert not screen.error.isVisible()
+
+
 def test_that_a_slow_check_does_not_hold_up_the_window(
     screen: NewRunScreen, backend: FakeBackend, qtbot: QtBot
 ) -> None:

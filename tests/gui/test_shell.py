@@ -21,7 +21,7 @@ from studio.gui.screens.registry import FIRST_RUN, SCREENS
 from studio.gui.tasks import run_task, task_hub
 from tests.gui.fake_backend import FakeBackend
 
-OURS = ("new_run", "settings", "first_run")
+ALL = tuple(entry.id for entry in (*SCREENS, FIRST_RUN))
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_that_the_window_comes_back_where_it_was(window_app: QApplication, qtbot
     assert (second.width(), second.height()) == (760, 640)
 
 
-@pytest.mark.parametrize("screen_id", OURS)
+@pytest.mark.parametrize("screen_id", ALL)
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_that_no_screen_scrolls_sideways_at_1280(
     window: MainWindow, qtbot: QtBot, screen_id: str, scale: float
@@ -221,7 +221,7 @@ def test_that_no_screen_scrolls_sideways_at_1280(
             assert area.widget().width() <= area.viewport().width(), area.accessibleName()
 
 
-@pytest.mark.parametrize("screen_id", OURS)
+@pytest.mark.parametrize("screen_id", ALL)
 def test_that_everything_focusable_has_a_name(window: MainWindow, qtbot: QtBot, screen_id: str) -> None:
     window.show_screen(screen_id)
     qtbot.wait(300)
@@ -284,6 +284,16 @@ def test_that_a_cancelled_task_tells_only_that_it_was_cancelled(window_app: QApp
     task.cancel()
     qtbot.waitUntil(lambda: len(seen) == 2)
     assert isinstance(seen[1], Cancelled)
+
+
+def test_that_cancelled_work_that_finished_all_the_same_counts_as_cancelled(
+    window_app: QApplication, qtbot: QtBot
+) -> None:
+    owner, seen = QObject(), []
+    task = run_task(owner, time.sleep, 0.1, done=lambda _none: seen.append("done"), failed=seen.append)
+    task.cancel()
+    qtbot.waitUntil(lambda: bool(seen))
+    assert isinstance(seen[0], Cancelled)
 
 
 def test_that_an_unexpected_error_becomes_a_bug_and_is_logged(

@@ -45,6 +45,7 @@ def make_plan(
         "format": facts.format, "columns": columns, "labels": facts.labels, "train_rows": facts.rows - 12,
         "eval_rows": 12, "split_seed": 0, "max_rows": None, "max_length": 32, "placements": (placement,),
         "train_head": task == "classification", "trainable": trainable + head, "total": 0, "device": "cpu",
+        "device_name": "CPU",
         "precision": "fp32", "micro_batch": 4, "accumulation": 2, "effective_batch": 8, "steps": 8,
         "tokens_per_step": 0, "learning_rate": 1e-2, "weight_decay": 0.0, "schedule": "cosine", "warmup_steps": 1,
         "clip_norm": 1.0, "checkpointing": False, "packing": False, "eval_every": 4, "save_every": 4,

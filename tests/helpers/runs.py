@@ -22,6 +22,7 @@ SPEC: dict[str, Any] = {
 PLAN: dict[str, Any] = {
     "model_fingerprint": "f1",
     "device": "cpu",
+    "device_name": "AMD EPYC",
     "precision": "bf16",
     "trainable": 460_800,
     "steps": 4,

@@ -1,14 +1,13 @@
-"""Finished runs teach the estimator; those of other machines, or without figures, do not."""
+"""Finished runs teach the estimator; those without figures, or of models that are gone, do not."""
 
 import json
 
-from studio.core.facts import DeviceFacts, ModelFacts
+from studio.core.facts import ModelFacts
 from studio.estimate import MeasuredRun
 from studio.service import runs
 from studio.service.run_history import measured_runs
 from tests.helpers.runs import make_run, story
 
-CPU = DeviceFacts(id="cpu", name="AMD EPYC", kind="cpu", total_bytes=1, free_bytes=1)
 LLAMA = ModelFacts(
     name="m", path="/m", architecture="LlamaForCausalLM", model_type="llama", kind="decoder", params=1, weight_bytes=1,
     dtype="bfloat16", layers=1, hidden=1, intermediate=1, heads=1, kv_heads=1, head_dim=1, vocab=1, max_positions=1,
@@ -19,7 +18,7 @@ LLAMA = ModelFacts(
 def test_that_a_finished_run_is_a_measurement() -> None:
     make_run()
     runs.refresh()
-    assert measured_runs([CPU], [LLAMA]) == (
+    assert measured_runs([LLAMA]) == (
         MeasuredRun(
             device="AMD EPYC",
             model_type="llama",
@@ -33,17 +32,15 @@ def test_that_a_finished_run_is_a_measurement() -> None:
     )
 
 
-def test_that_runs_that_say_nothing_about_this_machine_are_left_out() -> None:
+def test_that_runs_that_measured_nothing_are_left_out() -> None:
     make_run("20261124-063100-failed-aaaa", story(end="failed"))
     make_run("20261124-063100-cut-bbbb", story()[:7])
     unpredicted = make_run("20261124-063100-old-cccc")
     unpredicted.estimate.write_text(json.dumps({"fits": True}))
-    other = make_run("20261124-063100-gpu-dddd")
-    other.plan.write_text(json.dumps({**json.loads(other.plan.read_text()), "device": "cuda:0"}))
     runs.refresh()
-    assert measured_runs([CPU], [LLAMA]) == ()
-    assert measured_runs([CPU], []) == ()
+    assert measured_runs([LLAMA]) == ()
+    assert measured_runs([]) == ()
 
 
 def test_that_a_home_without_runs_has_no_history() -> None:
-    assert measured_runs([CPU], [LLAMA]) == ()
+    assert measured_runs([LLAMA]) == ()

@@ -42,7 +42,8 @@ class Checker(QObject):
         self.checked.emit(check)
 
     def _fail(self, error: StudioError) -> None:
-        if isinstance(error, Cancelled):  # a newer question is under way
+        superseded = self._task is not None and not self._task.is_cancelled()
+        if isinstance(error, Cancelled) and superseded:
             return
         self._task = None
         self.failed.emit(error)

@@ -6,7 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QWidget
 
 from studio.api import Site
-from studio.core.errors import InvalidSpecError, StudioError
+from studio.core.errors import Cancelled, InvalidSpecError, StudioError
 from studio.core.problems import Problem
 from studio.gui import settings
 from studio.gui.backend import Backend, Check
@@ -137,6 +137,7 @@ class NewRunScreen(Screen):
         libraries.failed.connect(self._show_error)
         self.files.failed.connect(self._show_error)
         self.files.noted.connect(self.noted)
+        self.draft.changed.connect(lambda _path: self.error.hide())
         self.draft.replaced.connect(self._show_draft)
         self.draft.history.canUndoChanged.connect(self.undo_button.setEnabled)
         self.draft.history.canRedoChanged.connect(self.redo_button.setEnabled)
@@ -258,4 +259,5 @@ class NewRunScreen(Screen):
 
     def _show_error(self, error: StudioError) -> None:
         self.preflight.busy.stop()
-        self.error.show_error(error)
+        if not isinstance(error, Cancelled):
+            self.error.show_error(error)
