@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from studio.cli import catalog, data, machine, methods, models, plugins, run_control, run_labels, runs, specs, train
+from studio.cli import (
+    catalog,
+    data,
+    export,
+    machine,
+    methods,
+    models,
+    plugins,
+    run_control,
+    run_labels,
+    runs,
+    specs,
+    train,
+)
 from studio.cli.output import warn
 from studio.core.errors import BugError, StudioError
 from studio.core.paths import home
@@ -27,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (specs, train, machine):
+for group in (specs, train, export, machine):
     group.register(app)
 for part in (run_control, run_labels):
     part.register(runs.app)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from studio.core.facts import DataFacts
     from studio.datasets.preview import PreviewRow
 
-app = typer.Typer(help="Datasets: list, add, inspect, preview and remove them.", no_args_is_help=True)
+app = typer.Typer(help="Datasets: list, add, inspect, preview, lint and remove them.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name in the library.")]
 DataName = Annotated[str, typer.Argument(metavar="DATA", help="Name in the library, or library: or path: source.")]
 
@@ -58,6 +58,10 @@ def add(
     map_: Annotated[list[str] | None, typer.Option("--map", metavar="ROLE=COLUMN", help="May be repeated.")] = None,
     license: Annotated[str, typer.Option(metavar="TEXT", help="The licence, for the record.")] = "",
     source: Annotated[str, typer.Option(metavar="TEXT", help="Where the data comes from, for the record.")] = "",
+    leave_out_unusable: Annotated[
+        bool,
+        typer.Option("--leave-out-unusable", help="Drop rows that train nothing, such as those without an answer."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Add a dataset from this machine; the file stays as it is."""
@@ -67,7 +71,7 @@ def add(
     with progress_line() as progress:
         facts = datasets().add(
             path, name=name, license=license, source=source, mapping=mapping, format=format,
-            progress=progress, cancelled=never_cancelled,
+            leave_out_unusable=leave_out_unusable, progress=progress, cancelled=never_cancelled,
         )  # fmt: skip
     _tell(facts, json)
 
@@ -111,6 +115,29 @@ def preview(
         return
     for row in rows:
         _show(row)
+
+
+@app.command()
+def lint(data: DataName, json: Json = False) -> None:
+    """Check every row; names those that cannot be learned from. Exit code 1 if there are any."""
+    from studio.datasets.lint import check_rows
+    from studio.datasets.store import StoredDataset
+    from studio.service.libraries import datasets
+
+    facts = datasets().resolve(as_source(data))
+    with progress_line() as progress:
+        found = check_rows(
+            StoredDataset(Path(facts.path)), facts.format, facts.mapping, facts.labels,
+            progress=progress, cancelled=never_cancelled,
+        )  # fmt: skip
+    if json:
+        print_json(found)
+    elif found:
+        warn_of(found)
+    else:
+        say(f"all {facts.rows:,} rows can be learned from")
+    if found:
+        raise typer.Exit(1)
 
 
 @app.command()

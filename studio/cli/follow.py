@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from studio.cli.output import console, plain, say, warn
@@ -140,12 +141,30 @@ def _conclude(run: dict[str, Any], *, quiet: bool) -> int:
             warn(error["stderr"])
     elif not quiet:
         say(f"{run['state']}: {run['folder']}")
+        if gain := before_and_after(run["evals"]):
+            say(gain)
+        for artifact in run["artifacts"]:
+            say(f"{artifact['name']}: {Path(run['folder']) / artifact['path']}")
         measured = run["measured"]
         if measured["seconds"] is not None:
             energy = measured["watt_hours"]
             used = "" if energy is None else f", {format_watt_hours(energy)}"
             say(f"{format_seconds(measured['seconds'])}, peak {format_bytes(measured['peak_bytes'])}{used}")
     return 0 if run["state"] in SUCCESSFUL else 1
+
+
+def before_and_after(evals: list[dict[str, Any]]) -> str:
+    """The untuned model's held-out scores and those of the best eval; empty without both."""
+    untuned = next((e["metrics"] for e in evals if e["step"] == 0), None)
+    best = min((e for e in evals if e["step"]), key=lambda e: float(e["metrics"]["loss"]), default=None)
+    if untuned is None or best is None:
+        return ""
+    scores = [
+        f"{plain(name)} {_number(untuned[name])} -> {_number(value)}"
+        for name, value in best["metrics"].items()
+        if name in untuned
+    ]
+    return f"held-out, untuned -> step {best['step']}: {', '.join(scores)}"
 
 
 def _scores(evaluated: Evaluated) -> str:

@@ -77,19 +77,14 @@ def download(
     json: Json = False,
 ) -> None:
     """Download a model from the hub: safetensors, config, tokenizer."""
-    from studio.models.hub import download_model
-    from studio.service import settings
-    from studio.service.libraries import models
+    from studio.service.libraries import download_model
 
     scheme, _, rest = source.partition(":")
     if scheme != "hub" or not rest:
         raise UserError(f"{source!r} is no hub source", hint="write hub:ORG/NAME or hub:ORG/NAME@REVISION")
     repo, _, revision = rest.partition("@")
     with progress_line() as progress:
-        facts = download_model(
-            repo, revision or None, models(), name=name, endpoint=settings.load().hub_endpoint or None,
-            progress=progress, cancelled=never_cancelled,
-        )  # fmt: skip
+        facts = download_model(repo, revision or None, name=name, progress=progress, cancelled=never_cancelled)
     _tell(facts, json)
 
 

@@ -29,15 +29,17 @@ def train(
 
 
 def quickstart(
-    steps: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Optimizer steps.")] = 30,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=100_000, help="Optimizer steps; default: a few.")
+    ] = None,
     detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Train the starter model on starter data, on any machine."""
-    from studio.service.quickstart import quickstart_spec
+    from studio.service.quickstart import QUICKSTART_STEPS, quickstart_spec
 
     _fetch_starter()
-    _start(quickstart_spec(steps), detach=detach, json=json)
+    _start(quickstart_spec(steps or QUICKSTART_STEPS), detach=detach, json=json)
 
 
 def starter(json: Json = False) -> None:

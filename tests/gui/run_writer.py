@@ -62,6 +62,7 @@ PLAN = {
     "trainable": 460800,
     "total": 134975808,
     "device": "cuda:0",
+    "device_name": "NVIDIA GeForce RTX 4090",
     "precision": "bf16",
     "micro_batch": 4,
     "accumulation": 4,

@@ -80,6 +80,18 @@ def test_that_a_reopened_run_shows_everything_since_its_start(
     assert x[-1] == 340
 
 
+def test_that_a_plan_of_another_version_costs_only_the_plans_own_tab(
+    screen: RunScreen, studio_home: Path, qtbot: QtBot
+) -> None:
+    writer = RunWriter(studio_home / "runs", "20261124-070000-older-0001", field_of_the_future=1)
+    write_running(writer, 100)
+    with qtbot.waitSignal(screen.noted) as noted:
+        screen.enter(writer.folder.id)
+    assert "another version" in noted.args[0]
+    qtbot.waitUntil(lambda: screen.view.header._figures["step"].text() == "100 / 600")
+    writer.release()
+
+
 def test_that_new_events_arrive_by_themselves(screen: RunScreen, writer: RunWriter, qtbot: QtBot) -> None:
     writer.state("running")
     open_run(screen, writer, qtbot, "running")

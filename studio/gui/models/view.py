@@ -4,6 +4,7 @@ from PySide6.QtCore import QAbstractItemModel, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from studio.gui.models.records import TEXT_ALIGNMENT
+from studio.gui.theme import theme
 
 
 def table_view(name: str, model: QAbstractItemModel, *, sortable: bool = False, multiple: bool = False) -> QTableView:
@@ -30,6 +31,7 @@ def table_view(name: str, model: QAbstractItemModel, *, sortable: bool = False, 
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # first: enabling sorts by the indicator at once
         view.setSortingEnabled(True)
     fit_rows(view)
+    theme().watch(view, lambda: fit_rows(view))
     return view
 
 

@@ -54,8 +54,6 @@ class _Curve:
 class CurvePlot(QWidget):
     """Curves over one x axis. Data may be set at any time; it is drawn only while the plot is on screen."""
 
-    table_toggled = Signal(bool)
-
     def __init__(
         self,
         title: str,
@@ -302,7 +300,6 @@ class CurvePlot(QWidget):
         if shown:
             self._model.set_curves(self.values())
         self._stack.setCurrentWidget(self._table if shown else self._plot)
-        self.table_toggled.emit(shown)
 
 
 class QuietPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
@@ -316,6 +313,7 @@ class QuietPlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.hideButtons()
         self.setFrameShape(self.Shape.NoFrame)
         self.setAntialiasing(False)
+        self.viewport().setFocusPolicy(Qt.FocusPolicy.NoFocus)
         view = self.getViewBox()
         view.setMouseEnabled(x=True, y=False)
         view.setDefaultPadding(0.02)

@@ -124,7 +124,12 @@ def test_that_watching_in_a_pipe_prints_what_matters(cli: Cli) -> None:
     assert "eval at step 0: loss 5.0000, accuracy 0.5000" in lines
     assert "checkpoint at step 2 (1000 B, best so far)" in lines
     assert any(line.startswith("step 4/4   loss 1.0000") for line in lines)
-    assert lines[-2:] == [f"completed: {home().runs / RUN}", "7 s, peak 9.54 MiB, 1.5 Wh"]
+    assert lines[-4:] == [
+        f"completed: {home().runs / RUN}",
+        "held-out, untuned -> step 4: loss 5.0000 -> 2.0000, accuracy 0.5000 -> 0.8000",
+        f"adapter: {home().runs / RUN / 'artifacts/adapter'}",
+        "7 s, peak 9.54 MiB, 1.5 Wh",
+    ]
 
 
 def test_that_watching_on_a_terminal_keeps_one_line_moving(

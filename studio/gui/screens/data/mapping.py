@@ -21,7 +21,7 @@ TEMPLATE_HELP = "A column's name, or a text with columns in braces, such as: Que
 
 
 class MappingForm(QWidget):
-    """Signals: ``changed`` after every edit; ``saved`` when the user keeps it; ``detected`` to start over."""
+    """Signals: ``changed`` after every edit; ``saved`` when the user keeps it; ``reset`` to start over."""
 
     changed = Signal()
     saved = Signal()

@@ -21,6 +21,7 @@ class RunDetails:
     folder: RunFolder
     name: str
     about: str
+    steps: int | None
     plan: Plan | None
     estimate: Estimate | None
     problem: str = ""
@@ -40,7 +41,7 @@ def load_details(path: Path) -> RunDetails:
     estimate, estimate_problem = _read(folder.estimate, Estimate)
     problem = "; ".join(part for part in (plan_problem, estimate_problem) if part)
     name = _labelled_name(folder) or str(spec.get("name") or folder.id)
-    return RunDetails(folder, name, _about(spec, plan), plan, estimate, problem)
+    return RunDetails(folder, name, _about(spec, plan), _steps(folder), plan, estimate, problem)
 
 
 def _read(path: Path, kind: type[M]) -> tuple[M | None, str]:
@@ -50,6 +51,13 @@ def _read(path: Path, kind: type[M]) -> tuple[M | None, str]:
         return kind.model_validate(read_json(path)), ""
     except ValidationError as error:
         return None, f"{path.name} was written by another version ({error.error_count()} fields differ)"
+
+
+def _steps(folder: RunFolder) -> int | None:
+    """The planned steps, also of a plan that another version wrote."""
+    raw = read_json(folder.plan) if folder.plan.exists() else {}
+    steps = raw.get("steps") if isinstance(raw, dict) else None
+    return steps if isinstance(steps, int) else None
 
 
 def _about(spec: dict[str, object], plan: Plan | None) -> str:

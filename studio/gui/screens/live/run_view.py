@@ -123,7 +123,7 @@ class RunView(QWidget):
 
     def _headline(self) -> Headline:
         snapshot, curves = self.snapshot, self.curves
-        steps = self.details.plan.steps if self.details and self.details.plan else None
+        steps = self.details.steps if self.details else None
         live = words.is_live(snapshot.state)
         left = words.remaining_s(snapshot.step, steps, curves.recent_seconds_per_step()) if live else None
         _, memory = memory_series(curves)

@@ -1,6 +1,6 @@
 """The runs table's query: which runs, in which order; answers come from background tasks."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
@@ -69,12 +69,12 @@ class RunsQuery(QObject):
         """Read the shown pages again, in place."""
         self._ask(self._model.loaded_pages() or [0], self._take_again)
 
-    def _ask(self, pages: Iterable[int], done: object) -> None:
+    def _ask(self, pages: Iterable[int], done: Callable[[RunPages], None]) -> None:
         generation = self._generation
 
         def take(found: RunPages) -> None:
             if generation == self._generation:
-                done(found)  # type: ignore[operator]
+                done(found)
 
         run_task(self, read_pages, self._backend, self.filter, self.sort, tuple(pages), done=take)
 

@@ -1,0 +1,46 @@
+"""Taking a run's result away: a copy that other programs load."""
+
+import shutil
+from pathlib import Path
+
+from studio.core.errors import MachineError, UserError
+from studio.rundir.layout import RunFolder
+from studio.service.start_run import run_folder
+
+PEFT_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def export_peft(run_id: str, out: Path) -> Path:
+    """Copy the adapter in peft's format to the new folder ``out``, whole or not at all; its path.
+
+    Raises:
+        UserError: the run has no adapter yet, its method is no LoRA, or ``out`` exists.
+        MachineError: the folder cannot be written.
+    """
+    adapter = _adapter(run_folder(run_id))
+    if not (adapter / PEFT_FILES[0]).is_file():
+        raise UserError(
+            "this run's method is not LoRA, so peft has no format for it", where=run_id,
+            hint=f"the studio's own files are in {adapter}",
+        )  # fmt: skip
+    if out.exists():
+        raise UserError("already exists", where=str(out), hint="choose a new folder")
+    partial = out.with_name(f".{out.name}.part")
+    try:
+        partial.mkdir(parents=True)
+        for name in PEFT_FILES:
+            shutil.copy2(adapter / name, partial / name)
+        partial.rename(out)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise MachineError(f"the export cannot be written: {error.strerror or error}", where=str(out)) from error
+    return out
+
+
+def _adapter(folder: RunFolder) -> Path:
+    adapter = folder.artifacts / "adapter"
+    if not adapter.is_dir():
+        raise UserError(
+            "the run has no adapter yet", where=folder.id, hint="it is written when the run ends or is stopped"
+        )
+    return adapter
