@@ -18,7 +18,7 @@ CUBLAS_BYTES = 32 * MIB
 CUDA_SLACK = 0.05  # what the caching allocator reserves beyond what lives in it
 # what the C library's heap holds beyond what lives in it, measured on a 135M decoder: returning memory to the
 # system at once would take it away, but costs half the speed
-HEAP_SLACK, HEAP_LAYERS = 0.4, 8
+HEAP_SLACK, HEAP_LAYERS = 0.3, 8
 
 
 @dataclass(frozen=True)

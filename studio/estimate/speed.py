@@ -58,7 +58,7 @@ def rates_of(device: DeviceFacts, precision: str) -> Rates:
     if device.kind == "cpu":
         cpu = cpu_facts(device)
         cores = device.cores or 1
-        return Rates(cpu.flops_per_core[precision] * 2 * (cores / 2) ** 0.8, cpu.bytes_per_s, device.bf16)
+        return Rates(cpu.flops_per_core[precision] * 2 * (cores / 2) ** 0.8, cpu.bytes_per_s, known=False)
     gpu = find_gpu(device.name)
     half, fp32, bandwidth = (gpu.half_flops, gpu.fp32_flops, gpu.bytes_per_s) if gpu else _guess(device)
     flops = fp32 * FP32_EFFICIENCY if precision == "fp32" else half * HALF_EFFICIENCY

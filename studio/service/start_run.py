@@ -1,5 +1,6 @@
 """Starting a run: plan it, write its folder, launch its worker."""
 
+import os
 import re
 import secrets
 import time
@@ -82,5 +83,12 @@ def new_run_id(name: str) -> str:
 def _launch(folder: RunFolder) -> None:
     launch(
         folder,
-        environment={"PET_STUDIO_HOME": str(home().root), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        environment={
+            "PET_STUDIO_HOME": str(home().root),
+            "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            # threads that spin while they wait make training many times slower as soon as anything else,
+            # the window for one, wants a core
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
+        },
     )

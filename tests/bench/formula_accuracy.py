@@ -1,6 +1,6 @@
 """How far the formula is from what the engine really keeps and really peaks at, on small models of many families.
 
-Run it by hand: ``python tests/bench/formula_accuracy.py [FAMILY …]``. Truth is every allocation of one forward
+Run it by hand: ``python -m tests.bench.formula_accuracy [FAMILY …]``. Truth is every allocation of one forward
 and backward pass on the CPU, counted by storage. Weights and optimizer state are exact by construction and
 left out; so are gradients, which fill up while activations are freed.
 """

@@ -17,10 +17,10 @@ from tests.unit.cli.conftest import Cli
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = (
-    "quickstart starter validate plan estimate train devices doctor;"
+    "quickstart starter validate plan estimate train export devices doctor;"
     "runs list show watch stop pause resume delete tag note compare export-curves;"
     "catalog rebuild check;models list add inspect remove download;"
-    "data list add inspect preview remove;methods list show count;plugin list"
+    "data list add inspect preview lint remove;methods list show count;plugin list"
 )
 
 

@@ -1,0 +1,174 @@
+"""The memory formula: against closed forms worked out by hand, against measurements, and in its tendencies."""
+
+from dataclasses import replace
+
+import pytest
+
+from studio.api import ParamDecl, Site
+from studio.core.forecast import MemoryParts
+from studio.estimate.activations import Activations, measure_activations
+from studio.estimate.batches import Batch, largest_batch
+from studio.estimate.families import family_of
+from studio.estimate.footprint import measure_footprint
+from studio.estimate.inputs import EstimateInputs
+from studio.estimate.memory import measure_memory
+from tests.helpers.estimates import big_decoder, full, gpu, inputs, lengths, lora, small_decoder, small_encoder
+
+MIB = 1024**2
+MODEL = small_decoder()
+H, MIDDLE, Q, K, HEADS = MODEL.hidden, MODEL.intermediate, 576, 192, 9
+
+
+def activations(run: EstimateInputs, batch: Batch) -> Activations:
+    family = family_of(run.model)
+    return measure_activations(run, batch, family, measure_footprint(run.declared, family))
+
+
+def test_that_a_decoder_keeps_what_its_layers_need_for_their_gradients() -> None:
+    """Two RMSNorm inputs in fp32, q, k, v, attention output and log-sum-exp, three intermediates, and LoRA's own."""
+    run = inputs(declared=lora(MODEL, 8), masked=False)
+    tokens = 2 * 64
+    norms = 2 * (4 * H + 4)
+    attention = 2 * (2 * Q + 2 * K) + 4 * HEADS
+    method = 2 * (H + H + MIDDLE + 7 * 8)  # three inputs (o reads attention's output), seven bottlenecks
+    layer = (norms + attention + 3 * 2 * MIDDLE + method) * tokens
+    casts = 2 * measure_footprint(run.declared, family_of(MODEL)).trainable
+    first_norm_is_not_needed = (4 * H + 4) * tokens
+    last_norm = (4 * H + 4) * tokens
+    expected = 30 * layer + casts - first_norm_is_not_needed + last_norm
+    assert activations(run, Batch(2, 64, 10)).kept == expected
+
+
+def test_that_a_mask_repeats_grouped_keys_and_is_kept_by_each_layer() -> None:
+    batch = Batch(2, 64, 10)
+    bare, masked = (activations(inputs(masked=value), batch).kept for value in (False, True))
+    assert masked - bare == 30 * (2 * 2 * (Q - K) * batch.tokens + 2 * 64 * batch.tokens)
+
+
+def test_that_checkpointing_keeps_one_hidden_state_per_layer() -> None:
+    batch = Batch(2, 64, 10)
+    kept = activations(inputs(checkpointing=True), batch)
+    assert kept.kept == 30 * 2 * H * batch.tokens + (4 * H + 4) * batch.tokens
+    assert kept.in_backward < activations(inputs(), batch).kept / 5
+
+
+def test_that_nothing_is_kept_below_the_lowest_trained_layer() -> None:
+    batch = Batch(2, 64, 10)
+    upper = activations(inputs(declared=lora(MODEL, lowest=15)), batch).kept
+    assert upper == pytest.approx(activations(inputs(), batch).kept / 2, rel=0.02)
+
+
+def test_that_a_run_which_trains_the_head_alone_keeps_no_layer() -> None:
+    head = Site("lm_head", "linear", "head", None, H, MODEL.vocab, (MODEL.vocab, H), False)
+    run = inputs(declared=((head, (ParamDecl("A", (8, H)),)),))
+    assert activations(run, Batch(2, 64, 10)).kept < MIB
+
+
+def test_that_an_encoder_with_dropout_on_a_cpu_keeps_attention_maps() -> None:
+    encoder = small_encoder()
+    run = inputs(encoder, task="classification", declared=lora(encoder, 8, ("q", "v")))
+    batch = Batch(8, 128, 0)
+    with_dropout = activations(replace(run, dropout=True), batch).kept
+    without = activations(replace(run, dropout=False), batch).kept
+    assert with_dropout > 2 * without
+    on_gpu = activations(replace(run, dropout=True, device=gpu()), batch).kept
+    assert without < on_gpu < 1.2 * without
+
+
+@pytest.mark.parametrize(
+    ("rows", "length", "trained", "precision", "checkpointing", "measured_mib", "tolerance"),
+    [
+        (1, 64, 6, "bf16", False, 861, 0.05),
+        (4, 256, 25, "bf16", False, 2069, 0.10),
+        (4, 256, 256, "bf16", False, 2566, 0.10),
+        (4, 256, 25, "bf16", True, 1105, 0.10),
+        (4, 256, 256, "bf16", True, 1597, 0.20),
+        (8, 128, 12, "bf16", False, 2026, 0.10),
+        (4, 512, 10, "bf16", False, 3208, 0.10),
+        (2, 256, 25, "fp32", False, 2661, 0.12),
+        (2, 256, 256, "fp32", True, 2042, 0.12),
+    ],
+)
+def test_that_the_total_is_near_the_peak_of_a_real_process(
+    rows: int, length: int, trained: int, precision: str, checkpointing: bool, measured_mib: int, tolerance: float
+) -> None:
+    """Peaks of ``tests/bench/process_memory.py`` on a 2-core Linux machine, the middle of two runs."""
+    facts = lengths(mean=length, p50=length, p95=length, longest=length, trained=trained)
+    run = inputs(
+        declared=lora(MODEL, 16), micro_batch=rows, effective_batch=2 * rows, precision=precision,
+        checkpointing=checkpointing, lengths=facts, max_length=length,
+    )  # fmt: skip
+    assert measure_memory(run).total == pytest.approx(measured_mib * MIB, rel=tolerance)
+
+
+def test_that_trainables_cost_sixteen_bytes_each() -> None:
+    parts = measure_memory(inputs(declared=lora(MODEL, 8)))
+    trainable = measure_footprint(lora(MODEL, 8), family_of(MODEL)).trainable
+    assert (parts.trainable, parts.gradients, parts.optimizer) == (4 * trainable, 4 * trainable, 8 * trainable)
+
+
+def test_that_masters_of_base_tensors_replace_them_in_fp32_and_join_them_in_bf16() -> None:
+    declared = full(MODEL)
+    trained = measure_footprint(declared, family_of(MODEL)).trainable
+    fp32, bf16 = (measure_memory(inputs(declared=declared, precision=p)) for p in ("fp32", "bf16"))
+    assert fp32.weights + fp32.trainable == 4 * MODEL.params
+    assert bf16.weights == 2 * MODEL.params
+    assert bf16.trainable == 4 * trained
+
+
+def test_that_a_classification_head_is_counted() -> None:
+    encoder = small_encoder()
+    run = inputs(encoder, task="classification", declared=lora(encoder, 8, ("q", "v")))
+    with_head = measure_memory(replace(run, head_params=1000))
+    assert with_head.optimizer - measure_memory(run).optimizer == 8000
+    assert with_head.logits == 0
+
+
+def test_that_logits_count_only_tokens_that_carry_loss() -> None:
+    few = measure_memory(inputs(lengths=lengths(trained=3.0)))
+    many = measure_memory(inputs(lengths=lengths(trained=150.0)))
+    assert many.logits == pytest.approx(50 * few.logits, rel=0.01)
+
+
+def test_that_evaluation_can_be_the_peak() -> None:
+    spoken = lengths(trained=150.0)
+    run = inputs(big_decoder(), micro_batch=1, checkpointing=True, device=gpu(), lengths=spoken, effective_batch=4)
+    assert measure_memory(replace(run, eval_rows=100)).total > measure_memory(run).total
+
+
+def test_that_a_packed_batch_is_one_long_row() -> None:
+    batch = largest_batch(inputs(packing=True, lengths=None, max_length=100))
+    assert (batch.rows, batch.length) == (1, 400)
+
+
+def test_that_a_gpu_needs_a_context_and_no_process() -> None:
+    parts = measure_memory(inputs(device=gpu()))
+    assert parts.context == 512 * MIB
+    assert parts.workspace > 32 * MIB
+
+
+MORE: list[tuple[str, dict[str, object]]] = [
+    ("rows", {"micro_batch": 8}),
+    ("tokens", {"max_length": 2048, "lengths": None}),
+    ("rank", {"declared": lora(MODEL, 64)}),
+    ("places", {"declared": lora(MODEL, 8)}),
+    ("precision", {"precision": "fp32"}),
+    ("loss", {"lengths": lengths(trained=150.0)}),
+]
+
+
+@pytest.mark.parametrize(("what", "changes"), MORE)
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_that_more_of_anything_never_needs_less(
+    what: str, changes: dict[str, object], checkpointing: bool, device: str
+) -> None:
+    base = inputs(declared=lora(MODEL, 8, ("q", "v")), checkpointing=checkpointing)
+    base = replace(base, device=gpu()) if device == "cuda" else base
+    assert _total(replace(base, **changes)) > _total(base)  # type: ignore[arg-type]
+
+
+def _total(run: EstimateInputs) -> int:
+    parts = measure_memory(run)
+    assert parts == MemoryParts(**{name: max(0, value) for name, value in parts.model_dump().items()})
+    return parts.total
