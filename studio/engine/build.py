@@ -66,6 +66,8 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
     model.requires_grad_(False)
     if plan.checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        # it makes the embeddings require gradients, which would carry the backward pass below the lowest trained layer
+        model.disable_input_require_grads()
     return model.to(plan.device)  # type: ignore[no-any-return]
 
 

@@ -21,7 +21,7 @@ from studio.engine.optimizer import set_rate
 from studio.engine.schedule import rate_factor
 from studio.engine.session import Session, put_tensors
 from studio.engine.tasks import batch_logits, loss_sum
-from studio.engine.telemetry import Telemetry, peak_bytes
+from studio.engine.telemetry import Telemetry
 from studio.rundir.control import ControlReader
 
 SAMPLES = 3
@@ -37,8 +37,9 @@ class TrainingDivergedError(UserError):
 class Clock:
     """Time and energy of this session, added to those of the sessions before it."""
 
-    def __init__(self, session: Session, joules: Callable[[], float | None]) -> None:
+    def __init__(self, session: Session, telemetry: Telemetry, joules: Callable[[], float | None]) -> None:
         self._session = session
+        self._telemetry = telemetry
         self._before = session.progress.seconds, session.progress.joules
         self._started = time.monotonic()
         self._joules = joules
@@ -50,7 +51,7 @@ class Clock:
         progress.seconds = seconds + time.monotonic() - self._started
         now = self._joules()
         progress.joules = joules if now is None else (joules or 0.0) + now
-        progress.peak_bytes = max(progress.peak_bytes, peak_bytes(self._session.plan.device))
+        progress.peak_bytes = max(progress.peak_bytes, self._telemetry.peak())
 
 
 def train(session: Session, telemetry: Telemetry, control: ControlReader, checkpoints: Path, clock: Clock) -> Ending:

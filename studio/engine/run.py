@@ -23,7 +23,7 @@ def run(folder: RunFolder, telemetry: Telemetry, joules: Callable[[], float | No
     plan = Plan.model_validate(read_json(folder.plan))
     control = ControlReader(folder.control)
     session = open_session(plan, folder.checkpoints, telemetry)
-    clock = Clock(session, joules)
+    clock = Clock(session, telemetry, joules)
     telemetry.emit(ev.Resumed(time.time(), session.progress.step))
     telemetry.state("running")
     ending = train(session, telemetry, control, folder.checkpoints, clock)

@@ -1,9 +1,9 @@
 """What the worker reports while it trains: metrics in small bundles, phases, device readings."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ class Telemetry:
         self._values: dict[str, list[float]] = {}
         self._flushed = 0.0
         self._phase_at = 0.0
-        self._peak = 0
+        self._sampled_peak = 0
         self._lock = threading.Lock()
 
     def emit(self, event: ev.Event, *, durable: bool = False) -> None:
@@ -72,7 +72,12 @@ class Telemetry:
 
     def device(self, sample: DeviceSample) -> None:
         """Write a device reading (called from the sampler's thread)."""
+        self._sampled_peak = max(self._sampled_peak, sample.process_bytes or 0)
         self._log.append(ev.DeviceRead(sample.time, _slim(sample), allocated_bytes(self._device)))
+
+    def peak(self) -> int:
+        """The most device memory the process has held, context included where the driver tells."""
+        return max(self._sampled_peak, peak_bytes(self._device))
 
 
 def _slim(sample: DeviceSample) -> dict[str, Any]:
@@ -89,14 +94,17 @@ def allocated_bytes(device: str) -> int:
 
 
 def peak_bytes(device: str) -> int:
-    """The highest ``allocated_bytes`` of this process so far."""
+    """The most device memory that this process has held so far, as far as its own counters tell.
+
+    On CUDA that is what the allocator reserved; the context comes on top (see ``Telemetry.peak``).
+    """
     if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "win32":
-        import psutil
+        return int(torch.cuda.max_memory_reserved(device))
+    status = Path("/proc/self/status")  # getrusage's figure starts from the parent's peak
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import psutil
 
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak if sys.platform == "darwin" else peak * 1024)
+    memory = psutil.Process().memory_info()
+    return int(getattr(memory, "peak_wset", memory.rss))

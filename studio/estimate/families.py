@@ -25,8 +25,8 @@ DROPOUT = frozenset(
 KNOWN = frozenset(
     {
         "llama", "mistral", "qwen2", "qwen3", "phi3", "smollm3", "granite", "olmo2", "starcoder2", "gemma", "gemma3",
-        "gemma3_text", "gpt2", "gpt_neox", "opt", "bert", "roberta", "xlm-roberta", "camembert", "electra",
-        "distilbert", "modernbert",
+        "gemma3_text", "gpt2", "gpt_neox", "opt", "phi", "stablelm", "bert", "roberta", "xlm-roberta", "camembert",
+        "electra", "distilbert", "modernbert",
     }
 )  # fmt: skip
 

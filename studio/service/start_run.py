@@ -86,6 +86,7 @@ def _launch(folder: RunFolder) -> None:
         environment={
             "PET_STUDIO_HOME": str(home().root),
             "HF_HUB_OFFLINE": "1",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order in which the devices were listed
             "TOKENIZERS_PARALLELISM": "false",
             # threads that spin while they wait make training many times slower as soon as anything else,
             # the window for one, wants a core

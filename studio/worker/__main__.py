@@ -55,7 +55,7 @@ def _train(folder: RunFolder, log: EventLog) -> None:
     sampler = Sampler(device, os.getpid(), 1.0, take)
     sampler.start()
     try:
-        state = run(folder, telemetry, lambda: meter.total().joules)
+        state = run(folder, telemetry, meter.joules)
     finally:
         sampler.stop()
         telemetry.flush()

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import wait_until_ended
-from tests.helpers import tiny
 
 from studio.core.errors import MachineError, UserError
 from studio.service.export import PEFT_FILES, export_peft
 from studio.service.start_run import create_run, start_run
+from tests.e2e.conftest import wait_until_ended
+from tests.helpers import tiny
 
 
 def test_that_an_adapter_is_copied_to_a_new_folder_only(tiny_llama: Path, questions: Path, tmp_path: Path) -> None:
@@ -33,6 +33,6 @@ def test_that_a_run_without_adapter_and_a_method_without_format_say_so(
     spec["method"]["placements"] = [{"use": "full"}]
     run_id = start_run(spec)
     wait_until_ended(run_id)
-    with pytest.raises(UserError, match="no LoRA|not LoRA"):
+    with pytest.raises(UserError, match="not LoRA"):
         export_peft(run_id, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ IDS = torch.tensor([[5, 9, 11, 7, 30, 12]])
 def train_plan(plan: Any, root: Path, open_telemetry: OpenTelemetry) -> Any:
     telemetry = open_telemetry(root)
     session = open_session(plan, root / "checkpoints", telemetry)
-    train(session, telemetry, ControlReader(root / "c"), root / "checkpoints", Clock(session, lambda: None))
+    train(session, telemetry, ControlReader(root / "c"), root / "checkpoints", Clock(session, telemetry, lambda: None))
     session.model.eval()
     return session
 

@@ -56,7 +56,7 @@ class Runner:
     def train(self, session: Session, name: str = "run") -> str:
         folder = self.root / name
         control = ControlReader(folder / "control.jsonl")
-        clock = Clock(session, lambda: None)
+        clock = Clock(session, self.telemetry, lambda: None)
         ending = train(session, self.telemetry, control, folder / "checkpoints", clock)
         self.telemetry.flush()
         return ending
@@ -124,7 +124,7 @@ def test_that_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(
     session = runner.open(plan, "parts")
     control = ControlReader(runner.root / "parts" / "control.jsonl")
     send(runner.root / "parts" / "control.jsonl", "pause")
-    clock = Clock(session, lambda: None)
+    clock = Clock(session, runner.telemetry, lambda: None)
     assert train(session, runner.telemetry, control, runner.root / "parts" / "checkpoints", clock) == "paused"
     runner.telemetry.flush()
     torch.manual_seed(99)  # whatever happened in between
@@ -196,7 +196,7 @@ def test_that_requests_end_a_run_at_the_next_step_with_a_checkpoint(llama: Path,
     folder = runner.root / "run"
     control = ControlReader(folder / "control.jsonl")
     send(folder / "control.jsonl", "stop")
-    clock = Clock(session, lambda: None)
+    clock = Clock(session, runner.telemetry, lambda: None)
     assert train(session, runner.telemetry, control, folder / "checkpoints", clock) == "stopped"
     assert (folder / "checkpoints" / "1" / "state.json").is_file()
 
