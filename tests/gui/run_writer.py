@@ -108,7 +108,9 @@ ESTIMATE = {
 class RunWriter:
     """A run folder in the making; holds its lock until ``release``."""
 
-    def __init__(self, runs: Path, run_id: str = "20261124-063100-boolq-lora-4f2a", **plan: object) -> None:
+    def __init__(
+        self, runs: Path, run_id: str = "20261124-063100-boolq-lora-4f2a", *, clock: float | None = None, **plan: object
+    ) -> None:
         self.folder = RunFolder(runs / run_id)
         self.folder.path.mkdir(parents=True)
         self.folder.spec.write_text(json.dumps(SPEC))
@@ -116,7 +118,8 @@ class RunWriter:
         self.folder.estimate.write_text(json.dumps(ESTIMATE))
         self._lock = RunLock(self.folder.lock)
         self._file = self.folder.events.open("ab", buffering=0)
-        self.clock = time.time() - 300
+        self.clock = time.time() - 300 if clock is None else clock
+        self.floor, self.decay, self.seed = 0.35, 120.0, 0  # of the loss: where it ends, how fast, which noise
 
     def add(self, *events: Event) -> None:
         self._file.write(b"".join(encode(event).encode() + b"\n" for event in events))
@@ -140,9 +143,9 @@ class RunWriter:
                 self.add(self.reading(step))
 
     def metrics(self, step: int, total: int = 600) -> Metrics:
-        noise = random.Random(step).gauss(0, 0.12)
+        noise = random.Random(step + self.seed * 100_003).gauss(0, 0.12)
         values = {
-            "loss": [0.35 + 2.1 * math.exp(-step / 120) + noise],
+            "loss": [self.floor + 2.1 * math.exp(-step / self.decay) + noise],
             "learning_rate": [2e-4 * min(step / 18, 0.5 * (1 + math.cos(math.pi * step / total)))],
             "grad_norm": [abs(0.6 + 3 * math.exp(-step / 60) + noise * 3)],
             "tokens": [3120.0],
@@ -165,8 +168,9 @@ class RunWriter:
         return DeviceRead(self.clock, sample, None)
 
     def eval(self, step: int) -> None:
-        loss = 0.45 + 1.9 * math.exp(-step / 140)
-        accuracy = 0.83 - 0.3 * math.exp(-step / 140)
+        share = math.exp(-step / (self.decay + 20))
+        loss = self.floor + 0.1 + 1.9 * share
+        accuracy = 0.83 - 0.3 * share
         self.add(Evaluated(self._tick(2), step, {"loss": loss, "accuracy": accuracy}, 1.9))
         samples = [
             {

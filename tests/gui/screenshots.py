@@ -1,66 +1,208 @@
-"""Pictures of every screen, to look at and for the help pages: ``python tests/gui/screenshots.py FOLDER [IDS…]``."""
+"""Pictures of every screen for the help pages and the README.
+
+``python tests/gui/screenshots.py [FOLDER] [NAMES…] [+light +dark +wide +large-text]`` draws them anew, by default the
+light and the dark ones into resources/help/screens.
+"""
 
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-os.environ.setdefault("PET_STUDIO_HOME", tempfile.mkdtemp(prefix="pet-studio-shots-"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    os.environ["PET_STUDIO_HOME"] = tempfile.mkdtemp(prefix="pet-studio-pictures-")
+    sys.path.insert(0, str(ROOT))
 
-from PySide6.QtCore import QEventLoop, QSize, QTimer
+from PySide6.QtCore import QBuffer, QByteArray, QEventLoop, QIODevice, QItemSelectionModel, QSize, QTimer
+from PySide6.QtGui import QImage
 
+from studio.core.paths import home
 from studio.gui.app import make_application
 from studio.gui.main_window import MainWindow
-from studio.gui.screens.registry import FIRST_RUN, SCREENS
+from studio.gui.screens.devices.readings import read_devices
+from studio.gui.screens.live import run_view
+from studio.gui.tasks import task_hub
 from studio.gui.theme import theme
-from tests.gui.fake_backend import FakeBackend
+from tests.gui.fake_backend import CPU
+from tests.gui.gallery import COMPARED, LIVE, NOW, GalleryBackend, draft, write_runs
 
-SETTLE_MS = 900
-VARIANTS = (
-    ("light", "light", 1.0, QSize(1280, 800)),
-    ("dark", "dark", 1.0, QSize(1280, 800)),
-    ("wide", "dark", 1.0, QSize(1920, 1080)),
-    ("large-text", "light", 1.5, QSize(1280, 800)),
+STORED = ROOT / "resources" / "help" / "screens"
+SIZE, WIDE = QSize(1280, 800), QSize(1920, 1080)
+VARIANTS = {
+    "light": ("light", 1.0, SIZE),
+    "dark": ("dark", 1.0, SIZE),
+    "wide": ("dark", 1.0, WIDE),
+    "large-text": ("light", 1.5, SIZE),
+}
+QUIET_MS, PATIENCE_S = 240, 8
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture: a screen, what it is entered with, and what is done before the picture is taken."""
+
+    name: str
+    screen: str
+    argument: Any = None
+    prepare: Callable[[Any], None] = lambda _screen: None
+
+
+def _show_outputs(screen: Any) -> None:
+    screen.view.tabs.setCurrentWidget(screen.view.samples)
+
+
+def _show_curves(screen: Any) -> None:
+    screen.view.tabs.setCurrentIndex(0)
+
+
+def _select_one(screen: Any) -> None:
+    _select(screen, COMPARED[:1])
+
+
+def _compare(screen: Any) -> None:
+    _select(screen, COMPARED)
+    screen.act("compare")
+
+
+def _select(screen: Any, names: tuple[str, ...]) -> None:
+    screen.pages.setCurrentIndex(0)
+    flags = QItemSelectionModel.SelectionFlag
+    screen.table.clearSelection()
+    for row in range(screen.model.rowCount()):
+        record = screen.model.record(row)
+        if record is not None and record.name in names:
+            screen.table.selectionModel().select(screen.model.index(row, 0), flags.Select | flags.Rows)
+
+
+def _live_for_minutes(screen: Any) -> None:
+    """Five minutes of readings at once; the clock of the pictures stands still."""
+    screen.leave()
+    _settle()
+    backend = screen.backend
+    for second in range(-300, 1):
+        backend.clock = NOW + second
+        screen._show(read_devices(backend, ()))
+
+
+def _without_gpu(screen: Any) -> None:
+    screen.backend.device_list = [CPU]
+    _live_for_minutes(screen)
+
+
+SCENES = (
+    Scene("first-run", "first_run"),
+    Scene("new-run-fits", "new_run", {"spec": draft("qwen2.5-1.5b", "lora")}),
+    Scene("new-run-close", "new_run", {"spec": draft("mistral-7b-v0.3", "lora", micro_batch=2)}),
+    Scene("new-run-does-not-fit", "new_run", {"spec": draft("mistral-7b-v0.3", "lora", micro_batch=8)}),
+    Scene("run", "run", LIVE, _show_curves),
+    Scene("run-outputs", "run", LIVE, _show_outputs),
+    Scene("runs", "runs", None, _select_one),
+    Scene("compare", "runs", None, _compare),
+    Scene("models", "models", "qwen2.5-1.5b"),
+    Scene("data", "data", "medical-subjects"),
+    Scene("methods", "methods", "lora"),
+    Scene("devices", "devices", None, _live_for_minutes),
+    Scene("devices-no-gpu", "devices", None, _without_gpu),
+    Scene("settings", "settings"),
 )
 
 
-def settle() -> None:
-    """Let background work arrive; an event loop of its own, since qWait starves Python threads."""
-    loop = QEventLoop()
-    QTimer.singleShot(SETTLE_MS, loop.quit)
-    loop.exec()
+@contextmanager
+def fixed_clock() -> Iterator[None]:
+    """Elapsed times and dates that are the same in every picture."""
+    before, zone = run_view.time, os.environ.get("TZ")
+    run_view.time = SimpleNamespace(time=lambda: NOW)  # type: ignore[assignment]
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        run_view.time = before
+        if zone is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = zone
+        time.tzset()
 
 
-def render(folder: Path, wanted: list[str], variants: list[str]) -> list[Path]:
-    """Draw the wanted screens (all when empty) in the wanted variants; the pictures' paths."""
+def pictures(variants: tuple[str, ...] = ("light", "dark"), names: tuple[str, ...] = ()) -> Iterator[tuple[str, QImage]]:
+    """Draw the scenes (all when no names are given) in the home of the environment; yields (file stem, picture)."""
     application = make_application(["screenshots"])
     application.setCursorFlashTime(0)
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
-    for variant, name, scale, size in VARIANTS:
-        if variants and variant not in variants:
-            continue
-        theme().apply(name, scale)
-        window = MainWindow(FakeBackend())
-        window.resize(size)
-        window.show()
-        window.start_background_work()
-        for entry in (*SCREENS, FIRST_RUN):
-            if wanted and entry.id not in wanted:
-                continue
-            window.show_screen(entry.id)
-            settle()
-            picture = folder / f"{entry.id}-{variant}.png"
-            window.grab().save(str(picture))
-            pictures.append(picture)
+    writers = write_runs(home().runs)
+    theme().apply("light")
+    window = MainWindow(GalleryBackend())
+    window.show()
+    window.start_background_work()
+    try:
+        with fixed_clock():
+            for scene in SCENES:
+                if not names or scene.name in names:
+                    yield from _draw(window, scene, variants)
+    finally:
+        window._may_close = True
         window.close()
-    return pictures
+        for writer in writers:
+            writer.release()
+
+
+def _draw(window: MainWindow, scene: Scene, variants: tuple[str, ...]) -> Iterator[tuple[str, QImage]]:
+    for place, variant in enumerate(variants):
+        name, scale, size = VARIANTS[variant]
+        theme().apply(name, scale)
+        window.resize(size)
+        if place == 0:
+            window.show_screen(scene.screen, scene.argument)
+            _settle()
+            scene.prepare(window.current)
+            window.setFocus()
+        _settle()
+        yield f"{scene.name}-{variant}", window.grab().toImage()
+
+
+def _settle() -> None:
+    """Until background work has been quiet for a while; an event loop of its own, since qWait starves threads."""
+    deadline, quiet_since = time.monotonic() + PATIENCE_S, time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - quiet_since < QUIET_MS / 1000:
+        loop = QEventLoop()
+        QTimer.singleShot(20, loop.quit)
+        loop.exec()
+        if task_hub().running:
+            quiet_since = time.monotonic()
+
+
+def save(picture: QImage, path: Path) -> None:
+    """As small as PNG allows: few colours beside the greys of the letters."""
+    import io
+
+    from PIL import Image
+
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    picture.save(buffer, "PNG")  # type: ignore[call-overload]
+    with Image.open(io.BytesIO(data.data())) as image:
+        few = image.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
+
+
+def main(arguments: list[str]) -> None:
+    names = tuple(argument for argument in arguments[1:] if not argument.startswith("+"))
+    chosen = tuple(argument[1:] for argument in arguments if argument.startswith("+"))
+    folder = Path(arguments[0]) if arguments else STORED
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, picture in pictures(chosen or ("light", "dark"), names):
+        save(picture, folder / f"{stem}.png")
+        print(folder / f"{stem}.png")
 
 
 if __name__ == "__main__":
-    ids = [argument for argument in sys.argv[2:] if not argument.startswith("+")]
-    chosen = [argument[1:] for argument in sys.argv[2:] if argument.startswith("+")]
-    for path in render(Path(sys.argv[1]), ids, chosen):
-        print(path)
+    main(sys.argv[1:])
