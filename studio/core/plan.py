@@ -44,6 +44,7 @@ class Plan(PlanPart):
     """Everything the worker needs to know, in its final form.
 
     Steps are optimizer steps; lengths are tokens; ``columns`` maps roles to column names or templates.
+    ``date`` (YYYY-MM-DD) is what chat templates take for today, so that a run resumed later sees the same text.
     """
 
     version: Literal[1] = 1
@@ -86,6 +87,7 @@ class Plan(PlanPart):
     keep_checkpoints: int
     early_stopping: int | None
     seed: int
+    date: str = ""
     autos: tuple[Auto, ...]
 
     def content_hash(self) -> str:

@@ -96,7 +96,7 @@ def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, list[Row], li
         )
     encoder = Encoder(
         Path(plan.model_path), task=plan.task, format=plan.format, mapping=plan.columns,
-        labels=plan.labels, max_length=plan.max_length,
+        labels=plan.labels, max_length=plan.max_length, date=plan.date,
     )  # fmt: skip
     train, held_out = split_rows(len(dataset), plan.eval_rows, plan.split_seed, plan.max_rows)
     report = telemetry.phase("reading the data")

@@ -1,13 +1,19 @@
 """The names of a run folder's files, and how its immutable ones are written and read."""
 
+import contextlib
 import json
 import os
 import secrets
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.core.errors import MachineError, UserError
+
+UNFINISHED = ".new-"
+ABANDONED_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -75,33 +81,53 @@ def create_run_folder(runs: Path, run_id: str, files: dict[str, Any]) -> RunFold
     Raises:
         MachineError: the disk is full or the folder cannot be written.
     """
-    partial = runs / f".new-{run_id}-{secrets.token_hex(3)}"
+    partial = runs / f"{UNFINISHED}{run_id}-{secrets.token_hex(3)}"
     try:
+        sweep(runs)
         partial.mkdir(parents=True)
         for name, content in files.items():
             write_json(partial / name, content)
         partial.rename(runs / run_id)
     except OSError as error:
-        for leftover in partial.glob("*"):
-            leftover.unlink()
-        if partial.exists():
-            partial.rmdir()
-        raise MachineError(
-            f"the run folder cannot be written: {error.strerror or error}",
-            where=str(runs),
-            hint="free some space or choose another PET_STUDIO_HOME",
-        ) from error
+        raise _refused(error, runs) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # gone already if all went well
     return RunFolder(runs / run_id)
 
 
+def sweep(runs: Path) -> None:
+    """Delete what a process left behind that was killed while it made a run folder."""
+    for leftover in runs.glob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError):  # finished or deleted at this moment
+            if time.time() - leftover.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(leftover)
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON to a temporary name, flush it to the disk, and rename: never a half-written file."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    """Write JSON to a temporary name, flush it to the disk, and rename: never a half-written file.
+
+    Raises:
+        MachineError: the disk is full or the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise _refused(error, path) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _refused(error: OSError, path: Path) -> MachineError:
+    return MachineError(
+        f"cannot be written: {error.strerror or error}",
+        where=str(path),
+        hint="free some space, check the permissions, or choose another PET_STUDIO_HOME",
+    )
 
 
 def read_json(path: Path) -> Any:

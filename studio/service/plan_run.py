@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Literal
 
 from studio.core.facts import DeviceFacts, LengthFacts, ModelFacts
@@ -12,13 +11,10 @@ from studio.core.forecast import Estimate
 from studio.core.plan import Auto, Plan, PlannedPlacement, PlanOutcome
 from studio.core.problems import Problem
 from studio.core.spec import RunSpec
-from studio.core.units import format_bytes, format_count
-from studio.datasets.encode import Encoder
-from studio.datasets.lengths import measure_lengths
-from studio.datasets.split import split_rows
-from studio.datasets.store import StoredDataset
+from studio.core.units import format_bytes
 from studio.estimate import EstimateInputs, estimate_run
 from studio.service.libraries import models
+from studio.service.plan_facts import classification_head_size, lengths_of, resolved_length
 from studio.service.resolve import Resolved, count_resolved, resolve
 from studio.service.run_history import measured_runs
 from studio.service.settings import load as load_settings
@@ -26,7 +22,6 @@ from studio.service.settings import load as load_settings
 CPU_MICRO_BATCH = 8
 MOST_MICRO_BATCH = 64
 EVALS_PER_RUN = 8
-DEFAULT_LENGTH = 512  # tokens
 
 
 def plan_run(raw: RunSpec | Mapping[str, Any], *, devices: list[DeviceFacts] | None = None) -> PlanOutcome:
@@ -35,7 +30,7 @@ def plan_run(raw: RunSpec | Mapping[str, Any], *, devices: list[DeviceFacts] | N
     errors = [problem for problem in found.problems if problem.severity == "error"]
     if errors or found.spec is None or found.model is None or found.data is None or found.device is None:
         return PlanOutcome(None, None, tuple(found.problems))
-    draft = _Draft(found, found.spec, found.model, found.device, _lengths(found))
+    draft = _Draft(found, found.spec, found.model, found.device, lengths_of(found))
     plan = draft.plan()
     estimate = estimate_run(draft.inputs(plan))
     return PlanOutcome(plan, estimate, (*found.problems, *_limit_problems(found.spec, estimate)))
@@ -138,6 +133,7 @@ class _Draft:
             keep_checkpoints=train.keep_checkpoints,
             early_stopping=train.early_stopping,
             seed=train.seed,
+            date=datetime.now().astimezone().date().isoformat(),
             autos=tuple(self.autos),
         )
 
@@ -246,62 +242,9 @@ class _Draft:
         return classification_head_size(self.model, len(self.found.labels))
 
 
-def resolved_length(spec: RunSpec, model: ModelFacts) -> int:
-    """The longest row in tokens: as written, else ``DEFAULT_LENGTH`` or what the model takes at most."""
-    if spec.data.max_length != "auto":
-        return spec.data.max_length
-    return min(DEFAULT_LENGTH, model.max_positions or DEFAULT_LENGTH)
-
-
-def classification_head_size(model: ModelFacts, classes: int) -> int:
-    """Parameters outside the backbone of the transformers sequence classifier of this family."""
-    hidden = model.hidden
-    match model.model_type:
-        case "roberta" | "xlm-roberta" | "camembert" | "electra":
-            return hidden * hidden + hidden + hidden * classes + classes
-        case "distilbert":
-            return hidden * hidden + hidden + hidden * classes + classes
-        case "modernbert":
-            return hidden * hidden + hidden + hidden * classes + classes
-    if model.kind == "decoder":
-        return hidden * classes  # a linear layer without bias
-    return hidden * classes + classes
-
-
 def _first_that_fits(sizes: list[int], modes: list[bool], verdict: Callable[[int, bool], Estimate]) -> tuple[int, bool]:
     for checkpointing in modes:
         for size in sizes:
             if verdict(size, checkpointing).verdict in ("fits", "unknown"):
                 return size, checkpointing
     return sizes[-1], modes[-1]
-
-
-def _lengths(found: Resolved) -> LengthFacts:
-    spec, model, data = found.spec, found.model, found.data
-    assert spec is not None
-    assert model is not None
-    assert data is not None
-    return _measured_lengths(
-        model.path, data.path, data.fingerprint, spec.task, found.format,
-        tuple(sorted(found.columns.items())), found.labels, resolved_length(spec, model),
-        spec.data.split.eval, spec.data.split.seed, spec.data.max_rows,
-    )  # fmt: skip
-
-
-@lru_cache(maxsize=32)
-def _measured_lengths(
-    model_path: str, data_path: str, fingerprint: str, task: str, format_: str, columns: tuple[tuple[str, str], ...],
-    labels: tuple[str, ...], max_length: int, eval_rows: int, seed: int, max_rows: int | None,
-) -> LengthFacts:  # fmt: skip
-    dataset = StoredDataset(Path(data_path))
-    encoder = Encoder(
-        Path(model_path), task=task, format=format_, mapping=dict(columns), labels=labels, max_length=max_length
-    )
-    train, _ = split_rows(len(dataset), eval_rows, seed, max_rows)
-    return measure_lengths(dataset, encoder, train)
-
-
-def describe(plan: Plan) -> str:
-    """One line that says what a plan trains."""
-    methods = " + ".join(placement.use for placement in plan.placements)
-    return f"{methods}, {format_count(plan.trainable)} of {format_count(plan.total)} parameters, {plan.steps} steps"
