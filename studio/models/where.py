@@ -169,6 +169,7 @@ class _Checker:
         for op, a, b, right in zip(node.ops, terms, terms[1:], node.comparators, strict=False):
             self._check_words(a, b)
             self._check_words(b, a)
+            self._check_field(a, b)
             tests.append(self._test(op, a, b, right))
         return _Term("truth", lambda place: all(test(place) for test in tests))
 
@@ -192,6 +193,12 @@ class _Checker:
             if known and word not in known and not _is_pattern(word):
                 offered = self.roles if field.field == "role" else known
                 raise self._error(f"has the unknown {field.field} {word!r}", node, did_you_mean(word, offered))
+
+    def _check_field(self, a: _Term, b: _Term) -> None:
+        """A word must be compared with a property of the site; else it is a misspelt property itself."""
+        for word, node in (*a.words, *b.words):
+            if not a.field and not b.field:
+                raise self._error(f"has the unknown name {word!r}", node, did_you_mean(word, _FIELDS))
 
     def _error(self, message: str, node: ast.expr | None, hint: str = ALLOWED) -> UserError:
         column = f", column {node.col_offset + 1}" if node is not None else ""

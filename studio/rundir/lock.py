@@ -7,11 +7,13 @@ start and lock in which a live run looks dead. On Windows the worker takes it it
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from studio.core.errors import UserError
+from studio.core.errors import MachineError, UserError
 
 if sys.platform == "win32":
     import msvcrt
@@ -36,6 +38,7 @@ else:
 
 INHERITED = "PET_STUDIO_LOCK_FD"
 PATIENCE_S = 0.2
+EDIT_PATIENCE_S = 10.0
 
 
 class RunLock:
@@ -52,11 +55,7 @@ class RunLock:
             os.set_inheritable(self._file.fileno(), False)
             return
         self._file = path.open("a+b")
-        deadline = time.monotonic() + PATIENCE_S
-        while not _try_lock(self._file):
-            if time.monotonic() < deadline:
-                time.sleep(0.01)
-                continue
+        if not _lock_within(PATIENCE_S, self._file):
             self._file.close()
             raise UserError("another worker holds this run", where=str(path), hint="wait for it, or stop it first")
 
@@ -77,6 +76,25 @@ class RunLock:
         self.close()
 
 
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``: of all threads and processes, one at a time executes the block.
+
+    Raises:
+        MachineError: the file cannot be made, or somebody holds it for longer than a short edit takes.
+    """
+    try:
+        file = path.open("a+b")
+    except OSError as error:
+        raise MachineError(
+            f"cannot be written: {error.strerror or error}", where=str(path), hint="check the permissions of its folder"
+        ) from error
+    with file:
+        if not _lock_within(EDIT_PATIENCE_S, file):
+            raise MachineError("is locked by another program", where=str(path), hint="try again in a moment")
+        yield
+
+
 def is_alive(folder: Path) -> bool:
     """Whether a worker holds the lock of this run folder."""
     path = folder / "run.lock"
@@ -86,6 +104,15 @@ def is_alive(folder: Path) -> bool:
         return False
     with file:
         return not _try_lock(file)
+
+
+def _lock_within(seconds: float, file: IO[bytes]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not _try_lock(file):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _same_file(fd: int, path: Path) -> bool:

@@ -11,6 +11,7 @@ from studio.catalog.rows import Labels
 from studio.core.errors import UserError
 from studio.core.paths import home
 from studio.rundir.layout import RunFolder, read_json, write_json
+from studio.rundir.lock import one_at_a_time
 
 LONGEST_TAG = 40
 LONGEST_NAME = 120
@@ -35,13 +36,14 @@ def read_labels(folder: RunFolder) -> Labels:
 def edit_labels(run_id: str, change: Callable[[Labels], dict[str, Any]]) -> Labels:
     """Apply a change to a run's labels, in its folder first and then in the catalog; the new labels."""
     folder = RunFolder(home().runs / run_id)
-    before = read_labels(folder)
-    labels = before.model_copy(update=change(before))
-    if labels != before:
-        write_json(folder.labels, labels.model_dump(mode="json"))
-        with opened(home().catalog):
-            put_labels(run_id, labels, str(read_json(folder.spec).get("name") or run_id))
-    return labels
+    with one_at_a_time(folder.path / "labels.lock"):
+        before = read_labels(folder)
+        labels = before.model_copy(update=change(before))
+        if labels != before:
+            write_json(folder.labels, labels.model_dump(mode="json"))
+            with opened(home().catalog):
+                put_labels(run_id, labels, str(read_json(folder.spec).get("name") or run_id))
+        return labels
 
 
 def checked_tag(tag: str) -> str:

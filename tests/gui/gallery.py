@@ -11,6 +11,7 @@ from typing import Any
 from studio.api import Site
 from studio.core.events import Failed
 from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
+from studio.core.paths import Home
 from studio.core.plan import Auto, PlannedPlacement
 from studio.core.units import GIB
 from studio.datasets.check import check_mapping
@@ -26,12 +27,12 @@ NOW = float(calendar.timegm((2026, 11, 24, 9, 41, 0)))
 LIVE = "20261124-093600-boolq-lora-r16-7c1e"
 COMPARED = ("boolq-lora-r16-lr1e-3", "boolq-lora-r8", "boolq-bitfit")
 QWEN = MODEL.model_copy(update={
-    "name": "qwen2.5-1.5b", "architecture": "Qwen2ForCausalLM", "model_type": "qwen2", "params": 1_543_714_304,
+    "name": "qwen2.5-1.5b", "path": "/models/qwen2.5-1.5b", "architecture": "Qwen2ForCausalLM", "model_type": "qwen2", "params": 1_543_714_304,
     "weight_bytes": 3_087_467_144, "layers": 28, "hidden": 1536, "intermediate": 8960, "heads": 12, "kv_heads": 2,
     "head_dim": 128, "vocab": 151_936, "max_positions": 131_072,
 })  # fmt: skip
 MISTRAL = MODEL.model_copy(update={
-    "name": "mistral-7b-v0.3", "architecture": "MistralForCausalLM", "model_type": "mistral",
+    "name": "mistral-7b-v0.3", "path": "/models/mistral-7b-v0.3", "architecture": "MistralForCausalLM", "model_type": "mistral",
     "params": 7_248_023_552, "weight_bytes": 14_496_047_104, "layers": 32, "hidden": 4096, "intermediate": 14_336,
     "heads": 32, "kv_heads": 8, "head_dim": 128, "vocab": 32_768, "max_positions": 32_768, "tied_embeddings": False,
     "has_chat_template": False,
@@ -141,7 +142,9 @@ def _end(writer: RunWriter, told: Told) -> None:
     if told.state == "failed":
         writer.add(Failed(writer.clock + 1, "MachineError", "the GPU ran out of memory: 24.1 GiB were needed at step 42",
                           "take a micro-batch of 2, or recompute activations", "device cuda:0"))  # fmt: skip
-    if told.state != "crashed":
+    if told.state == "crashed":
+        writer.folder.worker.write_text(json.dumps({"pid": 1, "created": writer.clock}))
+    else:
         writer.state(told.state)
     writer.release()
 
@@ -168,8 +171,15 @@ class GalleryBackend(FakeBackend):
         self.method_list = Backend.methods(self)
         self.clock = NOW
 
+    def home(self) -> Home:
+        """A folder as a user has it; the runs are in the home of the environment."""
+        return Home(Path("/home/ada/.local/share/pet-studio"))
+
     def active_runs(self) -> list[str]:
         return Backend.active_runs(self)
+
+    def quickstart_spec(self) -> dict[str, Any]:
+        return Backend.quickstart_spec(self)
 
     def sites(self, model_source: str) -> tuple[Site, ...]:
         return _all_sites(self._model(model_source))
@@ -221,8 +231,9 @@ class GalleryBackend(FakeBackend):
         facts: DataFacts = self.data_facts(f"library:{name}")
         if name != MEDICAL.name or check_mapping(facts, format, mapping, facts.labels):
             return super().preview(name, format, mapping, model, start, count)
+        tokens, trained = (31, 2) if model else (None, None)
         return [
-            PreviewRow(start + place, row, render_row(row, format, mapping, ()).segments, "", 31, 2)
+            PreviewRow(start + place, row, render_row(row, format, mapping, ()).segments, "", tokens, trained)
             for place, row in enumerate(self.dataset_rows(name, start, start + count))
         ]
 

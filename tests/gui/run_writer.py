@@ -163,6 +163,7 @@ class RunWriter:
             "process_bytes": int((2.05 + 0.02 * wobble) * GIB),
             "utilization": 0.9,
             "power_w": 180 + 12 * wobble,
+            "energy_j": 181.0 * self.clock,
             "temperature_c": 62 + 6 * (1 - math.exp(-step / 100)) + 0.3 * wobble,
         }
         return DeviceRead(self.clock, sample, None)

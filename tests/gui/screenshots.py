@@ -43,6 +43,7 @@ VARIANTS = {
     "large-text": ("light", 1.5, SIZE),
 }
 QUIET_MS, PATIENCE_S = 240, 8
+EXACT_COLORS = 192  # of a stored picture; the rare ones share the other 64
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def _show_outputs(screen: Any) -> None:
 
 def _show_curves(screen: Any) -> None:
     screen.view.tabs.setCurrentIndex(0)
+
+
+def _read_as_tokens(screen: Any) -> None:
+    screen.panel.reader.setCurrentText("smollm2-135m-instruct")
+    screen.panel.reader.activated.emit(screen.panel.reader.currentIndex())
 
 
 def _select_one(screen: Any) -> None:
@@ -87,6 +93,9 @@ def _live_for_minutes(screen: Any) -> None:
     screen.leave()
     _settle()
     backend = screen.backend
+    for card in screen.cards.values():
+        card.deleteLater()
+    screen.cards.clear()
     for second in range(-300, 1):
         backend.clock = NOW + second
         screen._show(read_devices(backend, ()))
@@ -100,14 +109,14 @@ def _without_gpu(screen: Any) -> None:
 SCENES = (
     Scene("first-run", "first_run"),
     Scene("new-run-fits", "new_run", {"spec": draft("qwen2.5-1.5b", "lora")}),
-    Scene("new-run-close", "new_run", {"spec": draft("mistral-7b-v0.3", "lora", micro_batch=2)}),
-    Scene("new-run-does-not-fit", "new_run", {"spec": draft("mistral-7b-v0.3", "lora", micro_batch=8)}),
+    Scene("new-run-close", "new_run", {"spec": draft("mistral-7b-v0.3", "lora", micro_batch=1)}),
+    Scene("new-run-does-not-fit", "new_run", {"spec": draft("mistral-7b-v0.3", "lora", micro_batch=4)}),
     Scene("run", "run", LIVE, _show_curves),
     Scene("run-outputs", "run", LIVE, _show_outputs),
     Scene("runs", "runs", None, _select_one),
     Scene("compare", "runs", None, _compare),
     Scene("models", "models", "qwen2.5-1.5b"),
-    Scene("data", "data", "medical-subjects"),
+    Scene("data", "data", "medical-subjects", _read_as_tokens),
     Scene("methods", "methods", "lora"),
     Scene("devices", "devices", None, _live_for_minutes),
     Scene("devices-no-gpu", "devices", None, _without_gpu),
@@ -190,8 +199,12 @@ def save(picture: QImage, path: Path) -> None:
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     picture.save(buffer, "PNG")  # type: ignore[call-overload]
     with Image.open(io.BytesIO(data.data())) as image:
-        few = image.convert("RGB").quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        few.save(path, optimize=True)
+        colors = image.convert("RGB")
+    common = sorted(colors.getcolors(colors.width * colors.height) or [], reverse=True)[:EXACT_COLORS]
+    rest = colors.quantize(256 - len(common), Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*(channel for _, color in common for channel in color), *rest][: 3 * 256])  # type: ignore[union-attr]
+    colors.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main(arguments: list[str]) -> None:
