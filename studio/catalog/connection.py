@@ -1,5 +1,6 @@
 """Opening the catalog file: once per thread for as long as it is needed, always migrated."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,9 @@ def opened(path: Path) -> Iterator[None]:
         yield
     except OperationalError as error:
         raise MachineError(
-            f"the catalog cannot be used: {error}", where=str(path), hint="check free disk space, then try again"
+            f"the catalog cannot be used: {_cause(error)}",
+            where=str(path),
+            hint="free some space or check the permissions, then try again",
         ) from error
     except DatabaseError as error:
         if type(error) is not DatabaseError:
@@ -47,6 +50,12 @@ def opened(path: Path) -> Iterator[None]:
     finally:
         _depth.count = 0
         DATABASE.close()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first of a chain of failures: a rollback that fails too would hide that the disk is full."""
+    earlier = error.__context__
+    return _cause(earlier) if isinstance(earlier, DatabaseError | sqlite3.Error) else error
 
 
 def find_damage() -> list[str]:
@@ -74,7 +83,7 @@ def set_aside(path: Path) -> None:
             raise MachineError(
                 f"the catalog cannot be set aside: {error.strerror or error}",
                 where=str(path),
-                hint="close the other windows of PET Studio, then try again",
+                hint="close the other windows of PET Studio and check the permissions, then try again",
             ) from error
 
 

@@ -25,7 +25,7 @@ from studio.cli import (
     train,
 )
 from studio.cli.output import warn
-from studio.core.errors import BugError, StudioError
+from studio.core.errors import BugError, StudioError, refused
 from studio.core.paths import home
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
@@ -84,8 +84,10 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Abort:
         result = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the boundary: a fault of ours becomes a report
-        warn(str(_bug(error, arguments)))
-        return BugError.exit_code
+        known = refused(error) if isinstance(error, OSError) else None
+        told = known or _bug(error, arguments)
+        warn(f"error: {told}" if known else str(told))
+        return told.exit_code
     if result == INTERRUPTED:
         warn("interrupted")
         return 1

@@ -19,6 +19,7 @@ from studio.cli.output import (
     warn_of,
 )
 from studio.core.errors import UserError
+from studio.datasets.formats import FORMATS
 
 if TYPE_CHECKING:
     from studio.core.facts import DataFacts
@@ -54,8 +55,15 @@ def list_(json: Json = False) -> None:
 def add(
     path: Annotated[Path, typer.Argument(help="A JSONL, JSON, CSV, TSV, Parquet or text file, or a folder of them.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name in the library; default: the file's.")] = None,
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="Format of the rows; auto recognises it.")] = "auto",
-    map_: Annotated[list[str] | None, typer.Option("--map", metavar="ROLE=COLUMN", help="May be repeated.")] = None,
+    format: Annotated[str, typer.Option(metavar="FORMAT", help=f"{', '.join(FORMATS)}; or auto.")] = "auto",
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="ROLE=COLUMN",
+            help="Column or template of a role: 'prompt=Q: {question}'; may be repeated.",
+        ),
+    ] = None,
     license: Annotated[str, typer.Option(metavar="TEXT", help="The licence, for the record.")] = "",
     source: Annotated[str, typer.Option(metavar="TEXT", help="Where the data comes from, for the record.")] = "",
     leave_out_unusable: Annotated[

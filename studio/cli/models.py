@@ -51,6 +51,7 @@ def list_(json: Json = False) -> None:
             )
             for facts in found
         ],
+        spare=("Type", "Licence", "Architecture"),
         empty="the library is empty: `pet-studio starter` brings a small model, `models add` your own",
     )  # fmt: skip
 
@@ -130,4 +131,7 @@ def _tell(facts: "ModelFacts", json: bool) -> None:
     if json:
         print_json(facts)
     else:
+        from studio.service.libraries import models
+
+        warn_of(problem for problem in models().problems() if problem.where == f"library:{facts.name}")
         say(f"{facts.name}: {facts.architecture}, {format_count(facts.params)} parameters")

@@ -69,22 +69,44 @@ def to_plain(value: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
     return str(value)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "") -> None:
-    """A table on stdout; ``>`` before a column's name aligns it right. ``empty``: said if there are no rows."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "", spare: Sequence[str] = ()
+) -> None:
+    """A table on stdout; ``>`` before a column's name aligns it right.
+
+    ``empty`` is said if there are no rows; ``spare`` columns are left out one by one, as far as the screen is too
+    narrow for all.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    listed = [[Text(plain(cell)) for cell in row] for row in rows]
+    listed = [[plain(cell) for cell in row] for row in rows]
     if not listed and empty:
         warn(empty)
         return
+    out = console(sys.stdout)
+    kept = _columns_that_fit([column.lstrip(">") for column in columns], listed, spare, out.width)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
+    for column in (columns[index] for index in kept):
         table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in listed:
-        table.add_row(*row)
-    console(sys.stdout).print(table)
+        table.add_row(*(Text(row[index]) for index in kept))
+    out.print(table)
+
+
+def _columns_that_fit(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], width: int
+) -> list[int]:
+    from rich.cells import cell_len
+
+    gap = 3
+    widths = [max(map(cell_len, (title, *(row[at] for row in rows)))) + gap for at, title in enumerate(titles)]
+    kept = list(range(len(titles)))
+    for title in spare:
+        if sum(widths[at] for at in kept) - gap > width:
+            kept.remove(titles.index(title))
+    return kept
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

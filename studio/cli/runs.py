@@ -8,6 +8,7 @@ import typer
 
 from studio.cli.arguments import Json, Out, RunName
 from studio.cli.output import output_file, print_facts, print_json, print_table, say, to_plain
+from studio.core.errors import UserError
 from studio.core.units import format_bytes, format_count, format_number, format_seconds, format_watt_hours
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def list_(
         for row in rows
     ]  # fmt: skip
     nothing = "no runs yet: `pet-studio quickstart` makes the first" if wanted == runs.RunFilter() else "no run matches"
-    print_table(columns, lines, empty=nothing)
+    spare = ("Data", "Trainable", "Tags", "Model", "Method", "Time")
+    print_table(columns, lines, empty=nothing, spare=spare)
     left = runs.count_runs(wanted) - offset - len(rows)
     if left > 0:
         say(f"{left} more: --offset {offset + limit}")
@@ -121,6 +123,8 @@ def compare(
     """Set runs side by side: what differs, and their metrics."""
     from studio.service import runs
 
+    if len(names) < 2:
+        raise UserError("comparing takes two runs or more", where="RUN", hint="`pet-studio runs list` names them")
     found = runs.compare([runs.find_run(name).id for name in names])
     if json:
         print_json(
@@ -132,7 +136,8 @@ def compare(
         )
         return
     titles = [f"{row.name} {row.id[-4:]}" for row in found.runs]
-    print_table(["Differs", *titles], [(line.field, *line.values) for line in found.config])
+    differences = [(line.field, *line.values) for line in found.config]
+    print_table(["Differs", *titles], differences, empty="the settings are the same")
     print_table(
         ["Metric (last)", *(f">{title}" for title in titles)],
         [
@@ -154,7 +159,6 @@ def export_curves(run: RunName, out: Out = None, json: Json = False) -> None:
 
 
 def _known_states(states: list[str]) -> tuple[str, ...]:
-    from studio.core.errors import UserError
     from studio.core.problems import did_you_mean
     from studio.core.state import STATES
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studio.cli.arguments import Json, Spec
-from studio.cli.output import print_facts, print_json, print_table, say, warn, warn_of
+from studio.cli.output import print_facts, print_json, print_table, say, warn_of
 from studio.core.errors import InvalidSpecError
 from studio.core.forecast import Estimate
 from studio.core.units import format_bytes, format_count, format_seconds, format_watt_hours
@@ -52,21 +52,15 @@ def validate(spec: Spec, json: Json = False) -> None:
 
 def plan(spec: Spec, json: Json = False) -> None:
     """Resolve all automatic choices, each with its reason."""
-    outcome = _planned(load(spec), json)
+    outcome = _planned(load(spec))
     planned = outcome.plan
-    if planned is None:
-        raise typer.Exit(InvalidSpecError.exit_code)
     if json:
-        print_json(
-            {
-                "autos": planned.autos,
-                "problems": outcome.problems,
-                "steps": planned.steps,
-                "tokens_per_step": planned.tokens_per_step,
-                "trainable": planned.trainable,
-                "plan": planned,
-            }
-        )
+        fields = ("steps", "tokens_per_step", "trainable")
+        autos = planned.autos if planned else []
+        body = {name: getattr(planned, name, None) for name in fields}
+        print_json({"autos": autos, "problems": outcome.problems, **body, "plan": planned})
+    _refuse_errors(outcome)
+    if json or planned is None:
         return
     print_facts(
         {
@@ -99,9 +93,12 @@ def estimate(
         raw = on_device(raw, "auto")
     elif device is not None:
         raw = on_device(raw, id_of(device))
-    outcome = _planned(raw, json, devices)
+    outcome = _planned(raw, devices)
+    if outcome.estimate is None and json:
+        print_json({"problems": outcome.problems})
+    _refuse_errors(outcome)
     if outcome.estimate is None:
-        raise typer.Exit(InvalidSpecError.exit_code)
+        return
     if json:
         print_json(outcome.estimate)
     else:
@@ -138,22 +135,22 @@ def _per_step(seconds: float) -> str:
 def _energy(forecast: Estimate) -> str:
     energy = forecast.energy
     if energy.watt_hours is None or energy.low is None or energy.high is None:
-        return "not available: the device has no meter"
+        return "not known for this device"
     low, high = format_watt_hours(energy.low), format_watt_hours(energy.high)
     return f"{format_watt_hours(energy.watt_hours)}, {low} to {high}"
 
 
-def _planned(raw: Mapping[str, Any], json: bool, devices: "list[DeviceFacts] | None" = None) -> "PlanOutcome":
-    """Plan a spec; what stands in the way is reported here, in the form that was asked for."""
+def _planned(raw: Mapping[str, Any], devices: "list[DeviceFacts] | None" = None) -> "PlanOutcome":
+    """Plan a spec; warnings go to stderr."""
     from studio.service.plan_run import plan_run
 
     outcome = plan_run(raw, devices=devices)
-    errors = [problem for problem in outcome.problems if problem.severity == "error"]
-    if outcome.plan is None and json:
-        print_json({"autos": [], "problems": outcome.problems})
-        warn(str(InvalidSpecError(errors)))
-    elif outcome.plan is None:
-        raise InvalidSpecError(errors)
-    else:
+    if outcome.plan is not None:
         warn_of(problem for problem in outcome.problems if problem.severity == "warning")
     return outcome
+
+
+def _refuse_errors(outcome: "PlanOutcome") -> None:
+    """InvalidSpecError if there is no plan."""
+    if outcome.plan is None:
+        raise InvalidSpecError([problem for problem in outcome.problems if problem.severity == "error"])

@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 def train(
     spec: Spec,
     detach: Detach = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Follow the run until it ends (the default).")] = True,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Follow the run until it ends (the default).", show_default=False)
+    ] = True,
     json: Json = False,
 ) -> None:
     """Start a run; its id is the first line printed. Ctrl-C leaves it running."""

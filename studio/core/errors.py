@@ -1,7 +1,10 @@
 """The four kinds of failure; one boundary per process turns each into an event or a dialog."""
 
+import errno
 from collections.abc import Sequence
+from pathlib import Path
 
+from studio.core.paths import home
 from studio.core.problems import Problem
 
 
@@ -50,6 +53,25 @@ class MachineError(StudioError):
     """The machine lacks something: disk, memory, driver, display; the message has the measured numbers."""
 
     exit_code = 3
+
+
+def refused(error: OSError, place: str | Path = "") -> StudioError | None:
+    """What the operating system refused, as an error for the user; None for what should not happen at all.
+
+    ``place`` is named where the error itself names no file.
+    """
+    place = str(error.filename or place)
+    reason = (error.strerror or str(error)).lower()
+    if error.errno in _DISK or (error.errno in _PLACE and Path(place).is_relative_to(home().root)):
+        hint = "free some space, check the permissions, or choose another folder with PET_STUDIO_HOME"
+        return MachineError(f"the disk refuses: {reason}", where=place, hint=hint)
+    if error.errno in _PLACE:
+        return UserError(f"cannot be used: {reason}", where=place, hint="check the path and the permissions")
+    return None
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EFBIG)
+_PLACE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class PluginError(StudioError):

@@ -87,6 +87,8 @@ class Plan(PlanPart):
     keep_checkpoints: int
     early_stopping: int | None
     seed: int
+    limit_seconds: float | None = None
+    limit_watt_hours: float | None = None
     date: str = ""
     autos: tuple[Auto, ...]
 

@@ -1,6 +1,7 @@
 """RunSpec: what the user asked for, exactly as written in a spec file or a form."""
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from studio.core.problems import Problem, did_you_mean
 
 SPEC_VERSION = 1
+LARGEST_SEED = 2**63 - 1
 Auto = Literal["auto"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -41,7 +43,7 @@ class Split(SpecPart):
     """How many rows are held out for evaluation, and the seed that picks them."""
 
     eval: int = Field(default=200, ge=0, description="Rows held out for evaluation")
-    seed: int = Field(default=0, ge=0, description="Seed that picks the held-out rows")
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED, description="Seed that picks the held-out rows")
 
 
 class DataRef(SpecPart):
@@ -106,7 +108,7 @@ class TrainSpec(SpecPart):
         default=None, ge=1, description="Stop after this many evals without a better loss"
     )
     device: str = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
 
     @field_validator("micro_batch", "eval_every", "save_every")
     @classmethod
@@ -142,6 +144,13 @@ class RunSpec(SpecPart):
     method: MethodSpec
     train: TrainSpec = TrainSpec()
     limits: Limits = Limits()
+
+    @field_validator("name")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.strip() or not value.isprintable():
+            raise ValueError("must be one line of printable characters")
+        return value
 
 
 SOURCE_SCHEMES = ("library", "path", "hub")
@@ -202,7 +211,7 @@ def _merged(error: ValidationError) -> list[Problem]:
         by_place[problem.where] = (
             problem
             if first is None
-            else replace(first, message=f"{first.message.split(', got')[0]}; or {problem.message}")
+            else replace(first, message=f"{first.message.split(', got')[0]}; or {problem.message}", hint=problem.hint)
         )
     return list(by_place.values())
 
@@ -215,10 +224,22 @@ def _problem(entry: Any) -> Problem:
         return Problem(where, "is not a known key", did_you_mean(str(loc[-1]), _keys_at(loc[:-1])))
     if kind == "missing":
         return Problem(where, "is missing", "add it; the help page 'Spec files' has an example")
-    message = str(entry["msg"]).removeprefix("Value error, ")
+    message = plain_reason(str(entry["msg"]))
     given = entry.get("input")
-    shown = f", got {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return Problem(where, message[0].lower() + message[1:] + shown, _remedy(entry))
+    shown = f", got {short(given)}" if isinstance(given, str | int | float | bool) else ""
+    return Problem(where, message + shown, _remedy(entry))
+
+
+def plain_reason(message: str) -> str:
+    """A message of pydantic in our words: "Input should be ..." becomes "must be ..."."""
+    reason = _SUBJECT.sub("must ", message.removeprefix("Value error, "))
+    return reason[:1].lower() + reason[1:]
+
+
+def short(given: object) -> str:
+    """What was given, as a message quotes it."""
+    text = repr(given)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
 
 
 def _remedy(entry: Any) -> str:
@@ -231,6 +252,8 @@ def _literals(expected: str) -> list[str]:
     return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
 
 
+_SUBJECT = re.compile(r"^\w+ should ")  # "Input should be ..."
+LONGEST_QUOTE = 60
 _UNION_TAGS = {"int", "float", "bool", "str"}
 
 

@@ -1,25 +1,30 @@
 """Chat templates: a conversation as the model's own text, with the assistant's part marked."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from studio.core.errors import UserError
 from studio.datasets.example import Message, Segment
+from studio.datasets.veil import ControlNames, Veil
 
 
 class ChatTemplate:
     """A model's chat template, rendered in a sandbox.
 
-    ``tokens`` are the special tokens by name ("eos_token"). Templates that print today's date get the date at
-    which this object was made, so that one run sees one date.
+    ``tokens`` are the special tokens by name ("eos_token"), ``controls`` the names of all control tokens. Templates
+    that print today's date get ``date`` (YYYY-MM-DD), else the day on which this object was made.
     """
 
-    def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
+    def __init__(
+        self, source: str, tokens: Mapping[str, str], *, controls: Collection[str] = (), date: str = ""
+    ) -> None:
+        self._source = source
         self._tokens = dict(tokens)
-        self._template = _compile(source)
+        self._controls = ControlNames(controls)
+        self._template = _compile(source, date)
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """The conversation as text; with ``add_generation_prompt`` it ends where the assistant goes on."""
@@ -45,8 +50,13 @@ class ChatTemplate:
         """The text of a conversation that ends with the assistant; only the assistant's turns are trained.
 
         The bounds come from rendering every beginning of the conversation. Templates that write earlier turns
-        differently once later ones follow (they drop reasoning, say) train the last answer alone.
+        differently once later ones follow (they drop reasoning, say) train the last answer alone. What a turn
+        says is never the segments' ``own``.
         """
+        veil = Veil(self._controls, messages, self._source)
+        return tuple(veil.lift(segment) for segment in self._segments(veil.messages))
+
+    def _segments(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
         full = self.render(messages)
         answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         spans = self._spans(messages, full, answers)
@@ -95,19 +105,28 @@ class ChatTemplate:
         return bare if eos and bare.endswith(eos) else answer
 
 
-def load_chat_template(folder: Path, config: Mapping[str, Any], tokens: Mapping[str, str]) -> ChatTemplate | None:
+def load_chat_template(
+    folder: Path,
+    config: Mapping[str, Any],
+    tokens: Mapping[str, str],
+    *,
+    controls: Collection[str] = (),
+    date: str = "",
+) -> ChatTemplate | None:
     """The template of a model folder: ``chat_template.jinja``, or the entry in its tokenizer's config."""
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return ChatTemplate(file.read_text(encoding="utf-8"), tokens)
+        return ChatTemplate(file.read_text(encoding="utf-8"), tokens, controls=controls, date=date)
     source = config.get("chat_template")
     if isinstance(source, list):  # several named ones
         named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
         source = named.get("default") or next(iter(named.values()), None)
-    return ChatTemplate(source, tokens) if isinstance(source, str) and source else None
+    if not isinstance(source, str) or not source:
+        return None
+    return ChatTemplate(source, tokens, controls=controls, date=date)
 
 
-def _compile(source: str) -> Any:
+def _compile(source: str, date: str) -> Any:
     """Compile as transformers does: same whitespace rules, filters and functions, in an immutable sandbox."""
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -115,7 +134,7 @@ def _compile(source: str) -> Any:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_generation_tag(), "jinja2.ext.loopcontrols"]
     )
-    now = datetime.now().astimezone()
+    now = datetime.fromisoformat(date) if date else datetime.now().astimezone()
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = now.strftime

@@ -16,8 +16,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            free = format_bytes(shutil.disk_usage(folder.anchor).free)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            present = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+            free = format_bytes(shutil.disk_usage(present).free)
             raise MachineError(
                 f"the disk is full: {free} free", where=str(folder), hint="free some space and try again"
             ) from error

@@ -1,6 +1,6 @@
 """A row as token ids with a loss mask: the same code for the preview and for training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,8 @@ class Encoder:
     """Encodes the rows of one dataset for one model.
 
     Over-long rows lose the beginning of what comes before the last trained stretch, so that the answer stays
-    whole; an answer that is too long by itself, and plain text, lose their end.
+    whole; an answer that is too long by itself, and plain text, lose their end. ``date`` (YYYY-MM-DD) is what
+    chat templates take for today; without it, the day on which this object was made.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Encoder:
         mapping: Mapping[str, str],
         labels: Sequence[str],
         max_length: int,
+        date: str = "",
     ) -> None:
         problems = check_task(task, format)
         if problems:
@@ -58,7 +60,10 @@ class Encoder:
         self._mapping = dict(mapping)
         self._labels = tuple(labels)
         self._tokenizer = ModelTokenizer(model_path)
-        self._chat = load_chat_template(model_path, self._tokenizer.config, self._tokenizer.tokens)
+        controls = tuple(self._tokenizer.controls.values())
+        self._chat = load_chat_template(
+            model_path, self._tokenizer.config, self._tokenizer.tokens, controls=controls, date=date
+        )
         self._truncating = self._tokenizer.truncating(max_length) if task == "classification" else None
 
     @property
@@ -77,7 +82,7 @@ class Encoder:
         """The row as ids; a UserError if a role's value is missing or wrong."""
         example = render_row(row, self._format, self._mapping, self._labels)
         if self._truncating is not None:
-            return _encode_classes(self._truncating, example)
+            return _encode_classes(self._truncating, example, self._tokenizer.controls)
         if example.messages and self._chat is not None:
             pieces = self._pieces(self._chat.segments(example.messages))
         else:
@@ -87,7 +92,7 @@ class Encoder:
     def _pieces(self, segments: Sequence[Segment]) -> list[Piece]:
         """Every segment tokenised by itself, so that the mask's bounds are exact."""
         return [
-            (self._tokenizer.encode(segment.text, continues=position > 0), segment.trained)
+            (self._tokenizer.encode(segment.text, segment.own, continues=position > 0), segment.trained)
             for position, segment in enumerate(segments)
         ]
 
@@ -99,11 +104,14 @@ class Encoder:
         return [*start, *pieces[:-1], (ids + end, trained)]
 
 
-def _encode_classes(tokenizer: "Tokenizer", example: Example) -> Encoded:
+def _encode_classes(tokenizer: "Tokenizer", example: Example, controls: Collection[int]) -> Encoded:
     texts = [segment.text for segment in example.segments]
     encoding = tokenizer.encode(texts[0], texts[1] if len(texts) > 1 else None)
-    ids = list(encoding.ids)
-    type_ids = list(encoding.type_ids) if len(texts) > 1 else None
+    tokens = zip(encoding.ids, encoding.type_ids, encoding.special_tokens_mask, strict=True)
+    # some vocabularies hold control tokens as words too: only those that the tokenizer itself adds stay
+    kept = [(id_, type_) for id_, type_, added in tokens if added or id_ not in controls]
+    type_ids = [type_ for _, type_ in kept] if len(texts) > 1 else None
+    ids = [id_ for id_, _ in kept]
     return Encoded(ids, [False] * len(ids), example.label, bool(encoding.overflowing), type_ids)
 
 

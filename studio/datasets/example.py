@@ -6,12 +6,20 @@ from typing import Any
 Message = dict[str, Any]  # a turn as chat templates take it: role, content, and whatever else the row has
 
 
+Span = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of text; ``trained`` if its tokens carry loss."""
+    """A stretch of text; ``trained`` if its tokens carry loss.
+
+    ``own`` are the spans (start, end) that a template wrote and not the row. Only there is the name of a control
+    token, such as ``<|im_end|>``, that token; everywhere else it is plain text, so that a row cannot end a turn.
+    """
 
     text: str
     trained: bool
+    own: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)

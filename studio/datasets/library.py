@@ -1,5 +1,6 @@
 """The dataset library: a folder of stored datasets, each added whole or not at all."""
 
+import os
 import secrets
 import shutil
 import time
@@ -170,7 +171,7 @@ class DatasetLibrary:
         with disk_errors(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             self._clean()
-            folder = self.root / f"{_UNFINISHED}{secrets.token_hex(6)}"
+            folder = self.root / f"{_UNFINISHED}{os.getpid()}-{secrets.token_hex(6)}"
             folder.mkdir()
             try:
                 yield folder
@@ -180,8 +181,7 @@ class DatasetLibrary:
     def _clean(self) -> None:
         """Delete what an interrupted add or remove has left."""
         for path in self.root.glob(".*-*"):
-            unfinished = path.name.startswith(_UNFINISHED) and _idle_s(path) > _ABANDONED_S
-            if unfinished or path.name.startswith(_REMOVED):
+            if _is_abandoned(path) or path.name.startswith(_REMOVED):
                 shutil.rmtree(path, ignore_errors=True)
 
     def _publish(self, folder: Path, facts: DataFacts) -> DataFacts:
@@ -229,6 +229,16 @@ def _apply(stored: StoredDataset, detection: Detection) -> DataFacts:
     reasoned = {"facts": facts, "confidence": detection.confidence, "reason": detection.reason}
     write_record(stored.path, record.model_copy(update=reasoned))
     return facts
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether nobody fills this unfinished folder any more: its process is gone, or was long idle."""
+    import psutil
+
+    if not folder.name.startswith(_UNFINISHED):
+        return False
+    pid = folder.name.removeprefix(_UNFINISHED).partition("-")[0]
+    return (pid.isdigit() and not psutil.pid_exists(int(pid))) or _idle_s(folder) > _ABANDONED_S
 
 
 def _idle_s(folder: Path) -> float:

@@ -9,13 +9,13 @@ MAX_NAME_CHARS = 80
 
 
 def checked_name(name: str) -> str:
-    """The name without outer blanks; a UserError if no folder name can be made from it."""
+    """The name without outer blanks; a UserError if it is no single printable line or makes no folder name."""
     name = " ".join(name.split())
-    if not name or len(name) > MAX_NAME_CHARS or not slug(name):
+    if not name or len(name) > MAX_NAME_CHARS or not name.isprintable() or not slug(name):
         raise UserError(
             f"{name[:MAX_NAME_CHARS]!r} is no usable name",
             where="name",
-            hint=f"use letters or digits, at most {MAX_NAME_CHARS} characters",
+            hint=f"use letters and digits, at most {MAX_NAME_CHARS} characters",
         )
     return name
 

@@ -16,7 +16,7 @@ def render_row(row: Mapping[str, Any], format: str, mapping: Mapping[str, str], 
         case "prompt-completion":
             return _prompt_completion(row, mapping)
         case "text":
-            return Example((Segment(_needed(row, mapping, "text"), trained=True),))
+            return Example((_segment(row, mapping, "text", trained=True),))
         case "classification":
             return _classification(row, mapping, labels)
         case "alpaca":
@@ -29,11 +29,17 @@ def render_row(row: Mapping[str, Any], format: str, mapping: Mapping[str, str], 
 
 
 def _prompt_completion(row: Mapping[str, Any], mapping: Mapping[str, str]) -> Example:
-    prompt = _needed(row, mapping, "prompt")
-    completion = _needed(row, mapping, "completion")
-    if not prompt[-1].isspace() and not completion[0].isspace():
-        completion = f" {completion}"
-    return Example((Segment(prompt, trained=False), Segment(completion, trained=True)))
+    prompt = _segment(row, mapping, "prompt", trained=False)
+    completion = _segment(row, mapping, "completion", trained=True)
+    if not prompt.text[-1].isspace() and not completion.text[0].isspace():
+        shifted = tuple((start + 1, end + 1) for start, end in completion.own)
+        completion = Segment(f" {completion.text}", trained=True, own=shifted)
+    return Example((prompt, completion))
+
+
+def _segment(row: Mapping[str, Any], mapping: Mapping[str, str], role: str, *, trained: bool) -> Segment:
+    text = _needed(row, mapping, role)
+    return Segment(text, trained, _template(row, mapping, role).own_spans(row))
 
 
 def _classification(row: Mapping[str, Any], mapping: Mapping[str, str], labels: Sequence[str]) -> Example:

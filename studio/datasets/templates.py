@@ -20,6 +20,14 @@ class Template:
     def columns(self) -> tuple[str, ...]:
         return tuple(column for _literal, column in self.parts if column is not None)
 
+    def own_spans(self, row: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+        """Where the literal texts lie in what ``render`` makes of the row."""
+        spans, at = [], 0
+        for literal, column in self.parts:
+            spans.append((at, at + len(literal)))
+            at += len(literal) + (0 if column is None else len(as_text(row.get(column))))
+        return tuple((start, end) for start, end in spans if end > start)
+
     def render(self, row: Mapping[str, Any]) -> str:
         """The text for one row; a missing value is empty."""
         return "".join(

@@ -1,16 +1,19 @@
 """The tokenizer of a model folder, read without transformers: ids, special tokens, pieces of a longer text."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import UserError
+from studio.datasets.example import Span
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")
 _MODEL_CONFIGS = ("generation_config.json", "config.json")
+_STEERING = ("bos_token", "eos_token", "cls_token", "sep_token", "mask_token")
 _SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 
@@ -27,23 +30,71 @@ class ModelTokenizer:
         self.eos_id = self._id_of("eos_token", folder)
         self.pad_id = self._pad_id(folder)
         self.prefix_ids = self._prefix_ids()
+        self.controls = self._controls()
+        self._literal = _literal(self._continuing)
 
-    def encode(self, text: str, *, continues: bool = False) -> list[int]:
-        """Ids without special tokens added; ``continues`` if other text comes before."""
+    def encode(self, text: str, own: Sequence[Span] = (), *, continues: bool = False) -> list[int]:
+        """Ids without special tokens added; ``continues`` if other text comes before.
+
+        The name of a control token is that token only inside the spans ``own``; elsewhere it is plain text.
+        """
         tokenizer = self._continuing if continues else self.raw
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        ids: list[int] = encoding.ids
+        forged = [] if self.controls.keys().isdisjoint(ids) else self._forged(text, encoding, own)
+        if not forged:
+            return ids
+        ids, at = [], 0
+        for start, end in forged:
+            before = tokenizer if at == 0 else self._continuing
+            ids += before.encode(text[at:start], add_special_tokens=False).ids if start > at else []
+            ids += self.without_controls(self._literal.encode(text[start:end], add_special_tokens=False).ids)
+            at = end
+        return [*ids, *(self._continuing.encode(text[at:], add_special_tokens=False).ids if at < len(text) else [])]
+
+    def without_controls(self, ids: Sequence[int]) -> list[int]:
+        """The ids that are words; some vocabularies hold control tokens as words too."""
+        return [id_ for id_ in ids if id_ not in self.controls]
+
+    def _forged(self, text: str, encoding: Any, own: Sequence[Span]) -> list[Span]:
+        """Where control tokens come from text that no template wrote."""
+        places = zip(encoding.ids, encoding.offsets, strict=True)
+        found = [(id_, _stripped(text, *span)) for id_, span in places if id_ in self.controls]
+        return [
+            (start, end)
+            for id_, (start, end) in found
+            if text[start:end] != self.controls[id_] or not any(a <= start and end <= b for a, b in own)
+        ]
+
+    def _controls(self) -> dict[int, str]:
+        """The tokens that steer the model instead of being text: their ids and names."""
+        added = self.raw.get_added_tokens_decoder()
+        controls = {id_: token.content for id_, token in added.items() if token.special}
+        controls.pop(self._unknown_id(), None)
+        for key in _STEERING:
+            id_ = self.raw.token_to_id(self.tokens.get(key, ""))
+            if id_ is not None:
+                controls[id_] = self.tokens[key]
+        return controls
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids, special tokens included."""
         text: str = self.raw.decode(ids, skip_special_tokens=False)
         return text
 
-    def truncating(self, max_length: int) -> "Tokenizer":
-        """A tokenizer that adds its special tokens and cuts texts (the longer of a pair first) to ``max_length``."""
-        from tokenizers import Tokenizer
+    def _unknown_id(self) -> int:
+        """The id of words that the vocabulary has not; -1 if it has all."""
+        model = self._spec.get("model") or {}
+        name = self.tokens.get("unk_token") or model.get("unk_token")
+        known = self.raw.token_to_id(name) if name else model.get("unk_id")
+        return -1 if known is None else int(known)
 
-        tokenizer = Tokenizer.from_str(self.raw.to_str())
+    def truncating(self, max_length: int) -> "Tokenizer":
+        """A tokenizer that adds its special tokens and cuts texts (the longer of a pair first) to ``max_length``.
+
+        Names of control tokens in the texts are plain text to it.
+        """
+        tokenizer = _literal(self.raw)
         tokenizer.enable_truncation(max_length, strategy="longest_first")
         return tokenizer
 
@@ -69,6 +120,21 @@ class ModelTokenizer:
         found = self._id_of("pad_token", folder)
         fallback = 0 if self.eos_id is None else self.eos_id
         return fallback if found is None else found
+
+
+def _literal(tokenizer: "Tokenizer") -> "Tokenizer":
+    """The same tokenizer, to which the names of control tokens are plain text."""
+    from tokenizers import Tokenizer
+
+    literal: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    literal.encode_special_tokens = True
+    return literal
+
+
+def _stripped(text: str, start: int, end: int) -> Span:
+    """The span without the blanks that some control tokens swallow around them."""
+    inner = text[start:end]
+    return start + len(inner) - len(inner.lstrip()), start + len(inner.rstrip())
 
 
 def _read_spec(folder: Path) -> dict[str, Any]:

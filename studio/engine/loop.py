@@ -13,6 +13,7 @@ from torch import Tensor
 
 from studio.core import events as ev
 from studio.core.errors import UserError
+from studio.core.units import format_seconds, format_watt_hours
 from studio.engine.batches import collate, micro_batches, step_rows
 from studio.engine.checkpoint import folder_bytes, load_tensors, prune_checkpoints, save_checkpoint
 from studio.engine.evaluate import evaluate
@@ -25,6 +26,7 @@ from studio.engine.telemetry import Telemetry
 from studio.rundir.control import ControlReader
 
 SAMPLES = 3
+LIMIT_CHECK_S = 1.0
 Ending = Literal["completed", "stopped", "paused"]
 
 
@@ -41,7 +43,7 @@ class Clock:
         self._session = session
         self._telemetry = telemetry
         self._before = session.progress.seconds, session.progress.joules
-        self._started = time.monotonic()
+        self._started = self._checked = time.monotonic()
         self._joules = joules
 
     def update(self) -> None:
@@ -52,6 +54,20 @@ class Clock:
         now = self._joules()
         progress.joules = joules if now is None else (joules or 0.0) + now
         progress.peak_bytes = max(progress.peak_bytes, self._telemetry.peak())
+
+    def over_limit(self) -> str | None:
+        """What the run has used up of the plan's limits, in words; looked at every ``LIMIT_CHECK_S``."""
+        if time.monotonic() - self._checked < LIMIT_CHECK_S:
+            return None
+        self._checked = time.monotonic()
+        self.update()
+        plan, progress = self._session.plan, self._session.progress
+        if plan.limit_seconds is not None and progress.seconds > plan.limit_seconds:
+            return f"the {format_seconds(plan.limit_seconds)} allowed"
+        joules = progress.joules or 0.0
+        if plan.limit_watt_hours is not None and joules > plan.limit_watt_hours * 3600:
+            return f"the {format_watt_hours(plan.limit_watt_hours)} allowed"
+        return None
 
 
 def train(session: Session, telemetry: Telemetry, control: ControlReader, checkpoints: Path, clock: Clock) -> Ending:
@@ -82,6 +98,9 @@ def train(session: Session, telemetry: Telemetry, control: ControlReader, checkp
             improved = _evaluate(session, telemetry)
             telemetry.phase("training")
         ending = requests.poll()
+        if ending is None and (used_up := clock.over_limit()):
+            telemetry.notice(f"stopped: the run has used {used_up}", "warning")
+            ending = "stopped"
         if last or improved or ending or requests.save_now or progress.step % plan.save_every == 0:
             requests.save_now = False
             clock.update()

@@ -15,6 +15,7 @@ from studio.api.params import Params
 from studio.api.sites import Traits
 from studio.core.errors import PluginError
 from studio.core.problems import Problem, did_you_mean
+from studio.core.spec import plain_reason, short
 from studio.extensions.registry import Plugin
 
 
@@ -50,10 +51,9 @@ class Method:
         if entry["type"] == "extra_forbidden":
             known = list(self.module.Params.model_fields)
             return Problem(place, f"is not a parameter of {self.id}", did_you_mean(str(entry["loc"][-1]), known))
-        message = str(entry["msg"])
         return Problem(
             place,
-            f"{message[0].lower()}{message[1:]}, got {entry['input']!r}",
+            f"{plain_reason(str(entry['msg']))}, got {short(entry['input'])}",
             f"see `pet-studio methods show {self.id}`",
         )
 

@@ -10,12 +10,6 @@ if TYPE_CHECKING:
 FONT_SCALES = (0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0)
 
 
-def font_scale(settings: "Settings") -> float:
-    """The text size, 1.0 = normal; a value that is no number counts as normal."""
-    value = getattr(settings, "font_scale", 1.0)
-    return float(value) if isinstance(value, int | float) else 1.0
-
-
 def dress(settings: "Settings") -> None:
     """Apply theme and text size."""
-    theme().apply(settings.theme, font_scale(settings))
+    theme().apply(settings.theme, settings.font_scale)

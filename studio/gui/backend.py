@@ -67,6 +67,25 @@ class Backend:
 
         return [method for method in list_methods() if method.kind == "method"]
 
+    def model_problems(self) -> "list[Problem]":
+        """Damaged or incomplete entries of the model library."""
+        from studio.service import libraries
+
+        return list(libraries.models().problems())
+
+    def dataset_problems(self) -> "list[Problem]":
+        """Damaged entries of the dataset library."""
+        from studio.service import libraries
+
+        return list(libraries.datasets().problems())
+
+    def method_problems(self) -> "list[Problem]":
+        """Plugins that cannot be used."""
+        from studio.core.problems import Problem
+        from studio.service.methods import method_errors
+
+        return [Problem(error.where, error.message, error.hint) for error in method_errors()]
+
     def devices(self) -> "list[DeviceFacts]":
         from studio.service.devices import list_devices
 
@@ -317,15 +336,9 @@ class Backend:
     def download_model(
         self, repo: str, revision: str | None, *, progress: Progress, cancelled: Cancelled
     ) -> "ModelFacts":
-        from studio.models.hub import download_model
-        from studio.models.tokens import get_token
         from studio.service import libraries
 
-        endpoint, token = self.load_settings().hub_endpoint or None, get_token()
-        library = libraries.models()
-        return download_model(
-            repo, revision, library, endpoint=endpoint, token=token, progress=progress, cancelled=cancelled
-        )
+        return libraries.download_model(repo, revision, progress=progress, cancelled=cancelled)
 
     def remove_model(self, name: str) -> None:
         from studio.service import libraries

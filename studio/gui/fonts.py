@@ -8,6 +8,7 @@ UI_FAMILY = "Inter"
 MONO_FAMILY = "JetBrains Mono"
 BODY_POINTS = 10.0
 TITLE_POINTS = 15.0
+FIGURE_POINTS = 27.0
 _FILES = ("Inter-Regular.otf", "Inter-SemiBold.otf", "JetBrainsMono-Regular.ttf", "JetBrainsMono-SemiBold.ttf")
 
 
@@ -44,8 +45,8 @@ def mono_font(*, strong: bool = False, large: bool = False) -> QFont:
 
 
 def figure_font() -> QFont:
-    """The one big figure of the Run screen, readable from two metres."""
-    return _font(MONO_FAMILY, 32, strong=True)
+    """The big figures of the Run screen, readable from two metres."""
+    return _font(MONO_FAMILY, FIGURE_POINTS, strong=True)
 
 
 def _font(family: str, points: float, *, strong: bool) -> QFont:

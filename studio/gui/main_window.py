@@ -16,9 +16,9 @@ from studio.gui.backend import Backend
 from studio.gui.palette import CommandPalette
 from studio.gui.rail import Rail
 from studio.gui.screens.base import Screen
-from studio.gui.screens.registry import SCREENS, entry
+from studio.gui.screens.registry import SCREENS, entry, preload
 from studio.gui.tasks import Task, run_task, task_hub
-from studio.gui.theme import GRID
+from studio.gui.theme import GRID, theme
 from studio.gui.widgets.layout import boxed, row
 from studio.gui.widgets.notices import Toast
 from studio.gui.widgets.questions import ask
@@ -51,6 +51,7 @@ class MainWindow(QMainWindow):
         self._make_commands()
         self.rail.chosen.connect(self.show_screen)
         task_hub().unhandled.connect(self._show_error)
+        theme().dress(self)
         if not settings.restore_window(self):
             self.resize(1280, 800)
         self._pulse = QTimer(self, interval=2000)
@@ -75,6 +76,7 @@ class MainWindow(QMainWindow):
     def start_background_work(self) -> None:
         """What the first paint need not wait for."""
         run_task(self, self.backend.devices, done=self._show_devices)
+        run_task(self, preload)
         self._ask_for_active_runs()
         self._pulse.start()
 

@@ -71,6 +71,7 @@ QAbstractItemView::item { padding: 4px 8px; border: none; }
 QAbstractItemView::item:hover { background: $hover; }
 QAbstractItemView::item:selected { background: $selected; color: $text; }
 QAbstractItemView:focus { border: 1px solid $accent; }
+QHeaderView { border: none; border-radius: 0; }
 QHeaderView::section { color: $muted; background: $surface; border: none; border-bottom: 1px solid $line;
     padding: 6px 8px; font-weight: 600; }
 QTableCornerButton::section { background: $surface; border: none; }

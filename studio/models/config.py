@@ -7,6 +7,7 @@ from typing import Any
 
 from studio.core.errors import UserError
 from studio.models.families import family_of
+from studio.models.header import PICKLES
 
 Config = Mapping[str, Any]
 
@@ -91,6 +92,12 @@ def _missing(path: Path) -> UserError:
             "a GGUF file is converted once before it can be tuned",
             where=where,
             hint="add it to the model library, then use it as library:NAME",
+        )
+    if path.suffix.lower() in PICKLES:
+        return UserError(
+            "the file is refused because a pickle can run code when it is opened",
+            where=where,
+            hint="choose the folder with the model's config.json and safetensors files",
         )
     if path.is_file():
         return UserError(

@@ -13,6 +13,7 @@ from studio.core.errors import UserError
 from studio.core.facts import ModelFacts
 
 RECORD = "model.json"
+MAX_NAME_CHARS = 80
 
 
 class ModelEntry(BaseModel):
@@ -62,10 +63,23 @@ def write_entry(folder: Path, entry: ModelEntry) -> None:
     temporary.replace(folder / RECORD)
 
 
+def checked_name(name: str) -> str:
+    """The name without outer blanks; UserError if it is no single printable line or makes no folder name."""
+    name = " ".join(name.split())
+    if len(name) > MAX_NAME_CHARS or not name.isprintable():
+        raise UserError(
+            f"{name[:MAX_NAME_CHARS]!r} is no usable name",
+            where="name",
+            hint=f"use letters and digits, at most {MAX_NAME_CHARS} characters",
+        )
+    slug_of(name)
+    return name
+
+
 def slug_of(name: str) -> str:
     """A folder name for ``name``: lower-case ASCII letters, digits, dots, dashes and underscores."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9._-]+", "-", plain).strip("-._")
     if not slug:
         raise UserError(f"{name!r} is no usable name", where="name", hint="use letters and digits")
-    return slug[:100]
+    return slug

@@ -8,12 +8,22 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.core.errors import MachineError, UserError
+from studio.core.errors import MachineError, UserError, refused
 from studio.core.facts import ModelFacts
 from studio.core.problems import Problem, did_you_mean
 from studio.models.child import Cancel, Progress, ignore_progress, never, run_child
-from studio.models.entry import RECORD, ModelEntry, read_entry, slug_of, write_entry
+from studio.models.config import read_config
+from studio.models.entry import (
+    MAX_NAME_CHARS,
+    RECORD,
+    ModelEntry,
+    checked_name,
+    read_entry,
+    slug_of,
+    write_entry,
+)
 from studio.models.files import copy_model
+from studio.models.gguf_header import read_gguf
 from studio.models.inspect import inspect_model
 from studio.models.sites import notice
 
@@ -74,8 +84,8 @@ class ModelLibrary:
         path = path.expanduser().absolute()
         progress, cancelled = progress or ignore_progress, cancelled or never
         if path.is_file() and path.suffix.lower() == ".gguf":
-            return self._convert(path, name or path.stem, license, source, progress, cancelled)
-        facts = inspect_model(path, name or default_name(path))
+            return self._convert(path, _name(name, path.stem), license, source, progress, cancelled)
+        facts = inspect_model(path, _name(name, default_name(path)))
         entry = _entry(facts, path, source or f"path:{path}", license, owned=copy)
         if (existing := self._existing(entry)) is not None:
             return existing
@@ -87,7 +97,7 @@ class ModelLibrary:
 
     def adopt(self, folder: Path, *, name: str, source: str, revision: str = "") -> ModelFacts:
         """Move the model ``folder`` into the library, for instance a finished download."""
-        facts = inspect_model(folder, name)
+        facts = inspect_model(folder, checked_name(name))
         entry = _entry(facts, folder, source, "", owned=True).model_copy(update={"revision": revision})
         if (existing := self._existing(entry)) is not None:
             shutil.rmtree(folder)
@@ -168,6 +178,7 @@ class ModelLibrary:
         for known in self.entries():
             if known.source == (source or f"gguf:{file}") and known.facts.name == name:
                 return known.facts
+        read_gguf(file)  # a file that is none is refused at once, before PyTorch is started for it
         with self._new_folder(name) as folder:
             arguments = [str(file), str(folder)]
             offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -196,13 +207,14 @@ class ModelLibrary:
         self.check_free(name)
         self._sweep()
         folder = self.root / f"{_ADDING}{os.getpid()}-{secrets.token_hex(4)}"
-        folder.mkdir(parents=True)
         try:
+            folder.mkdir(parents=True)
             yield folder
             self._publish(folder, name)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        except OSError as error:
+            raise refused(error, self.root) or error from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # gone already if all went well
 
     def _publish(self, folder: Path, name: str) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -231,6 +243,10 @@ class ModelLibrary:
             yield from sorted(f for f in self.root.iterdir() if f.is_dir() and not f.name.startswith("."))
 
 
+def _name(chosen: str | None, default: str) -> str:
+    return checked_name(default[:MAX_NAME_CHARS] if chosen is None else chosen)
+
+
 def default_name(path: Path) -> str:
     """The name of a model folder; a snapshot in the hub's cache is called after its repository."""
     repository = path.parent.parent.name
@@ -245,6 +261,8 @@ def _entry(facts: ModelFacts, path: Path, source: str, license: str, *, owned: b
         warnings.append("there is no tokenizer.json: the model can be inspected, but not trained on text")
     if (about_sites := notice(path)) is not None:
         warnings.append(about_sites)
+    if "auto_map" in read_config(path):
+        warnings.append("its config names code of its own (auto_map), which is never run here; it may not load")
     facts = facts.model_copy(update={"license": license or facts.license})
     return ModelEntry(facts=facts, source=source, owned=owned, warnings=tuple(warnings))
 

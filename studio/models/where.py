@@ -68,6 +68,11 @@ def select(sites: Sequence[Site], where: str) -> tuple[Site, ...]:
     return tuple(s for s in sites if term.value(_Place(s, layers)) is True and _is_offered(s, check.words))
 
 
+def check_words(where: str) -> None:
+    """UserError if no model could understand ``where``; whether the roles exist only its sites tell."""
+    _Checker(where, None).parse()
+
+
 def _is_offered(site: Site, words: Iterable[str]) -> bool:
     container = site.kind in _CONTAINERS
     if not container and site.kind != "embedding" and site.role not in _ON_REQUEST:
@@ -79,9 +84,9 @@ def _is_offered(site: Site, words: Iterable[str]) -> bool:
 class _Checker:
     """Turns the text of an expression into a checked term; ``words`` collects what it names."""
 
-    def __init__(self, text: str, roles: Iterable[str]) -> None:
+    def __init__(self, text: str, roles: Iterable[str] | None) -> None:
         self.text = text
-        self.roles = set(roles)
+        self.roles = None if roles is None else set(roles)
         self.words: set[str] = set()
 
     def parse(self) -> _Term:
@@ -188,10 +193,11 @@ class _Checker:
 
     def _check_words(self, field: _Term, other: _Term) -> None:
         """Words compared with role or kind must be roles or kinds; a misspelt one would silently select nothing."""
-        known: set[str] = {"role": self.roles | set(ORDER), "kind": set(get_args(Kind))}.get(field.field, set())
+        roles = set() if self.roles is None else self.roles | set(ORDER)
+        known: set[str] = {"role": roles, "kind": set(get_args(Kind))}.get(field.field, set())
         for word, node in other.words:
             if known and word not in known and not _is_pattern(word):
-                offered = self.roles if field.field == "role" else known
+                offered = (self.roles or set()) if field.field == "role" else known
                 raise self._error(f"has the unknown {field.field} {word!r}", node, did_you_mean(word, offered))
 
     def _check_field(self, a: _Term, b: _Term) -> None:

@@ -25,11 +25,22 @@ def launch(folder: RunFolder, *, python: str | None = None, environment: Mapping
 
     Raises:
         UserError: another worker holds the run.
-        MachineError: the interpreter does not start.
+        MachineError: the interpreter does not start, or the folder cannot be written.
     """
     interpreter = python or sys.executable
+    try:
+        return _launch(folder, interpreter, environment or {})
+    except OSError as error:
+        raise MachineError(
+            f"the run folder cannot be written: {error.strerror or error}",
+            where=str(folder.path),
+            hint="free some space or check the permissions, then resume the run",
+        ) from error
+
+
+def _launch(folder: RunFolder, interpreter: str, environment: Mapping[str, str]) -> int:
     with RunLock(folder.lock) as lock, folder.stdout.open("ab") as out, folder.stderr.open("ab") as err:
-        env = {**worker_environment(), **(environment or {})}
+        env = {**worker_environment(), **environment}
         keep: tuple[int, ...] = ()
         if os.name == "posix":
             env[INHERITED] = str(lock.fd)
@@ -47,7 +58,13 @@ def launch(folder: RunFolder, *, python: str | None = None, environment: Mapping
             raise MachineError(
                 f"the training interpreter does not start: {error.strerror or error}", where=interpreter
             ) from error
-        write_json(folder.worker, {"pid": process.pid, "created": _created(process.pid), "interpreter": interpreter})
+        identity = {"pid": process.pid, "created": _created(process.pid), "interpreter": interpreter}
+        try:
+            write_json(folder.worker, identity)
+        except MachineError:
+            process.kill()  # nobody could stop a worker that is not on record
+            process.wait()
+            raise
     threading.Thread(target=process.wait, daemon=True).start()  # collects it, so no zombie stays behind
     return process.pid
 

@@ -119,7 +119,8 @@ def write_json(path: Path, content: Any) -> None:
     except OSError as error:
         raise _refused(error, path) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # renamed already, or never made
+            partial.unlink()
 
 
 def _refused(error: OSError, path: Path) -> MachineError:

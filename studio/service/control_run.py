@@ -50,5 +50,6 @@ def wait_until_ended(run_id: str, timeout_s: float) -> bool:
 def _ask(run_id: str, request: Request) -> None:
     folder = run_folder(run_id)
     if not is_alive(folder.path):
-        raise UserError("the run is not at work", where=run_id, hint="`pet-studio runs resume` continues it")
+        hint = f"`pet-studio runs show {run_id}` tells its state; `runs resume` continues one that has not completed"
+        raise UserError("the run is not at work", where=run_id, hint=hint)
     send(folder.control, request)

@@ -133,6 +133,8 @@ class _Draft:
             keep_checkpoints=train.keep_checkpoints,
             early_stopping=train.early_stopping,
             seed=train.seed,
+            limit_seconds=None if spec.limits.hours is None else spec.limits.hours * 3600,
+            limit_watt_hours=spec.limits.watt_hours,
             date=datetime.now().astimezone().date().isoformat(),
             autos=tuple(self.autos),
         )

@@ -20,7 +20,7 @@ from studio.extensions.declaring import Declared, count_tensors, declare_at, fit
 from studio.extensions.loader import Method, load_method
 from studio.extensions.registry import discover
 from studio.models.sites import find_sites
-from studio.models.where import select
+from studio.models.where import check_words, select
 from studio.service.devices import choose_device, list_devices
 from studio.service.libraries import datasets, models
 
@@ -77,15 +77,19 @@ def _resolve_model(found: Resolved, ref: ModelRef) -> None:
     try:
         found.model = models().resolve(ref.source)
     except StudioError as error:
-        found.problem("model.source", error.message, error.hint)
+        found.problem("model.source", error.message + _place_of(error), error.hint)
+
+
+def _place_of(error: StudioError) -> str:
+    """The file an error is about, if it names one."""
+    return "" if error.where in ("", "model", "model.source", "data.source") else f" ({error.where})"
 
 
 def _resolve_data(found: Resolved, ref: DataRef, task: str) -> None:
     try:
         facts = datasets().resolve(ref.source)
     except StudioError as error:
-        place = f" ({error.where})" if error.where else ""
-        found.problem("data.source", error.message + place, error.hint)
+        found.problem("data.source", error.message + _place_of(error), error.hint)
         return
     found.data = facts
     found.format, found.columns = _mapping(ref, facts)
@@ -138,6 +142,15 @@ def _resolve_method(found: Resolved, spec: MethodSpec) -> None:
         found.problems += problems
         if sites is not None:
             _place(found, place, (placement, method, params), sites, budget)
+        elif placement.where:
+            _check_where(found, place, placement.where)
+
+
+def _check_where(found: Resolved, place: str, where: str) -> None:
+    try:
+        check_words(where)
+    except UserError as error:
+        found.problem(f"{place}.where", error.message, error.hint)
 
 
 def _sites(found: Resolved) -> tuple[Site, ...] | None:

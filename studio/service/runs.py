@@ -186,7 +186,11 @@ def delete(run_id: str) -> None:
         folder.path.rename(doomed)  # at once: half a run folder would look like a damaged run
         shutil.rmtree(doomed)
     except OSError as error:
-        raise MachineError(f"the run cannot be removed: {error.strerror or error}", where=str(folder.path)) from error
+        raise MachineError(
+            f"the run cannot be removed: {error.strerror or error}",
+            where=str(folder.path),
+            hint="check the permissions of the folder",
+        ) from error
     refresh()
 
 

@@ -17,13 +17,14 @@ SCHEMA = 1
 class Settings(BaseModel):
     """What the user prefers; every field has a default.
 
-    ``tariff_per_kwh`` is a price in ``currency``; ``grid`` is a region of the carbon table or grams of CO2 per
+    ``font_scale`` is the text size, 1.0 = normal; ``tariff_per_kwh`` is a price in ``currency``; ``grid`` is a region of the carbon table or grams of CO2 per
     kWh; ``device`` is "auto" or a device id; ``starter_wheels`` is a folder that replaces the package index.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     theme: Literal["system", "light", "dark"] = "system"
+    font_scale: float = Field(default=1.0, ge=0.8, le=2.0, allow_inf_nan=False)
     tariff_per_kwh: float | None = Field(default=None, ge=0, le=1000, allow_inf_nan=False)
     currency: str = Field(default="EUR", min_length=1, max_length=8)
     grid: str | float | None = None

@@ -18,7 +18,13 @@ def read_spec(path: Path) -> dict[str, Any]:
     Raises:
         UserError: not there, not text, not YAML or JSON, a key given twice, or no mapping at its top.
     """
-    return parse_text(_read(path), str(path))
+    try:
+        return parse_text(_read(path), str(path))
+    except UserError as error:
+        if path.suffix.lower() in ("", ".yaml", ".yml", ".json") or not path.is_file():
+            raise
+        hint = f"a spec file is YAML (.yaml, .yml) or JSON (.json); is this {path.suffix} file something else?"
+        raise UserError(error.message, where=error.where, hint=hint) from error
 
 
 def parse_text(text: str, where: str) -> dict[str, Any]:
@@ -38,6 +44,8 @@ def parse_text(text: str, where: str) -> dict[str, Any]:
         raise UserError(_reason(error), where=place, hint="correct that place") from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"is neither YAML nor JSON: {error}", where=where, hint=REMEDY) from error
+    if content is None:
+        raise UserError("is empty", where=where, hint=REMEDY)
     if not isinstance(content, dict):
         raise UserError("is not a mapping of keys to values", where=where, hint=REMEDY)
     plain: dict[str, Any] = _plain(content, where)

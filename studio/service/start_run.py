@@ -52,7 +52,7 @@ def create_run(raw: RunSpec | Mapping[str, Any], *, parent: str | None = None) -
 
 
 def resume_run(run_id: str) -> None:
-    """Continue a paused, stopped, failed or crashed run from its last checkpoint.
+    """Continue a paused, stopped, failed or crashed run from its last checkpoint; start one that never did.
 
     Raises:
         UserError: the run is at work or already completed.
@@ -61,7 +61,7 @@ def resume_run(run_id: str) -> None:
 
     folder = run_folder(run_id)
     state = runs.show_run(run_id)["state"]
-    if is_alive(folder.path) or state not in RESUMABLE:
+    if is_alive(folder.path) or state not in (*RESUMABLE, "draft"):
         raise UserError(f"the run is {state}", where=run_id, hint=f"only {', '.join(sorted(RESUMABLE))} runs resume")
     _launch(folder)
 

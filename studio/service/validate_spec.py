@@ -18,7 +18,10 @@ class Validated:
 
 
 def validate(raw: RunSpec | Mapping[str, Any]) -> Validated:
-    """Check structure, names, columns, parameters and sites; nothing is written or loaded."""
+    """Check structure, names, columns, parameters and sites, without loading weights.
+
+    A data file that is named by its path is read into the library, as at its first use in a run.
+    """
     found = resolve(raw)
     errors = [problem for problem in found.problems if problem.severity == "error"]
     return Validated(None if errors else found.spec, tuple(found.problems))

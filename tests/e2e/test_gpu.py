@@ -1,6 +1,5 @@
 """What only a GPU can show: mixed precision with loss scaling, measured memory and energy. Run with ``-m gpu``."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    yield tiny.make_llama(tmp_path_factory.mktemp("wide-llama"), layers=8, hidden=512)
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make_llama(tmp_path_factory.mktemp("wide-llama"), layers=8, hidden=512)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

@@ -145,6 +145,7 @@ class FakeBackend(Backend):
             method("bitfit", "BitFit", "Trains only the biases of the model.", BITFIT_SCHEMA, "kind == linear"),
         ]  # fmt: skip
         self.device_list = [CPU, GPU]
+        self.problem_list: list[Problem] = []
         self.answer: Callable[[Mapping[str, Any]], Check] = self.check_structure
         self.draft: dict[str, Any] | None = None
         self.start_error: StudioError | None = None
@@ -161,6 +162,15 @@ class FakeBackend(Backend):
 
     def methods(self) -> list[Any]:
         return list(self.method_list)
+
+    def model_problems(self) -> list[Problem]:
+        return list(self.problem_list)
+
+    def dataset_problems(self) -> list[Problem]:
+        return list(self.problem_list)
+
+    def method_problems(self) -> list[Problem]:
+        return list(self.problem_list)
 
     def devices(self) -> list[DeviceFacts]:
         return list(self.device_list)

@@ -19,7 +19,7 @@ from studio.datasets.preview import PreviewRow
 from studio.datasets.render import render_row
 from studio.estimate import estimate_run
 from studio.gui.backend import Backend, Check
-from tests.gui.fake_backend import BOOLQ, CPU, ENCODER, GPU, IMDB, MODEL, WHERE, FakeBackend, plan
+from tests.gui.fake_backend import BOOLQ, ENCODER, IMDB, MODEL, WHERE, FakeBackend, plan
 from tests.gui.run_writer import RunWriter, write_running
 from tests.helpers import estimates
 
@@ -126,7 +126,11 @@ def _write(runs: Path, number: int, told: Told) -> RunWriter:
 
 def _describe(writer: RunWriter, told: Told) -> None:
     spec = json.loads(writer.folder.spec.read_text())
-    spec |= {"name": told.name, "model": {"source": f"library:{told.model}"}, "data": {"source": f"library:{told.data}"}}
+    spec |= {
+        "name": told.name,
+        "model": {"source": f"library:{told.model}"},
+        "data": {"source": f"library:{told.data}"},
+    }
     params = {"rank": 16 if "r16" in told.name else 8} if told.use == "lora" else {}
     spec["method"] = {"placements": [{"use": told.use, "params": params}]}
     spec["train"] = {"learning_rate": 1e-3 if "lr1e-3" in told.name else 2e-4, "max_steps": told.steps}
@@ -158,7 +162,9 @@ def _write_live(runs: Path) -> RunWriter:
 
 def _seconds(stamp: str) -> float:
     digits = stamp.replace("-", "")
-    return float(calendar.timegm(tuple(int(digits[i : i + n]) for i, n in ((0, 4), (4, 2), (6, 2), (8, 2), (10, 2), (12, 2)))))
+    return float(
+        calendar.timegm(tuple(int(digits[i : i + n]) for i, n in ((0, 4), (4, 2), (6, 2), (8, 2), (10, 2), (12, 2))))
+    )
 
 
 class GalleryBackend(FakeBackend):
@@ -222,7 +228,9 @@ class GalleryBackend(FakeBackend):
         )  # fmt: skip
 
     def dataset_rows(self, name: str, start: int, stop: int) -> list[dict[str, Any]]:
-        rows = [dict(zip(("question", "subject"), QUESTIONS[i % len(QUESTIONS)], strict=True)) for i in range(start, stop)]
+        rows = [
+            dict(zip(("question", "subject"), QUESTIONS[i % len(QUESTIONS)], strict=True)) for i in range(start, stop)
+        ]
         return rows if name == MEDICAL.name else super().dataset_rows(name, start, stop)
 
     def preview(

@@ -16,12 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    os.environ["PET_STUDIO_HOME"] = tempfile.mkdtemp(prefix="pet-studio-pictures-")
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))
 
-from PySide6.QtCore import QBuffer, QByteArray, QEventLoop, QIODevice, QItemSelectionModel, QSize, QTimer
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PySide6.QtCore import QEventLoop, QItemSelectionModel, QSize, QTimer
 from PySide6.QtGui import QImage
 
 from studio.core.paths import home
@@ -43,7 +43,6 @@ VARIANTS = {
     "large-text": ("light", 1.5, SIZE),
 }
 QUIET_MS, PATIENCE_S = 240, 8
-EXACT_COLORS = 192  # of a stored picture; the rare ones share the other 64
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,9 @@ def fixed_clock() -> Iterator[None]:
         time.tzset()
 
 
-def pictures(variants: tuple[str, ...] = ("light", "dark"), names: tuple[str, ...] = ()) -> Iterator[tuple[str, QImage]]:
+def pictures(
+    variants: tuple[str, ...] = ("light", "dark"), names: tuple[str, ...] = ()
+) -> Iterator[tuple[str, QImage]]:
     """Draw the scenes (all when no names are given) in the home of the environment; yields (file stem, picture)."""
     application = make_application(["screenshots"])
     application.setCursorFlashTime(0)
@@ -189,22 +190,22 @@ def _settle() -> None:
 
 
 def save(picture: QImage, path: Path) -> None:
-    """As small as PNG allows: few colours beside the greys of the letters."""
-    import io
+    """As small as PNG allows: in the 256 most frequent colours, the rare greys of letters in their neighbours."""
+    pixels = colors_of(picture)
+    found, places, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+    palette = found[np.argsort(-counts)[:256]]
+    distances = np.abs(found[:, None].astype(int) - palette[None].astype(int)).sum(axis=2)
+    indexed = distances.argmin(axis=1).astype(np.uint8)[places].reshape(pixels.shape[:2])
+    image = Image.fromarray(indexed).convert("P")
+    image.putpalette(palette.tobytes())
+    image.save(path, optimize=True)
 
-    from PIL import Image
 
-    data = QByteArray()
-    buffer = QBuffer(data)
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    picture.save(buffer, "PNG")  # type: ignore[call-overload]
-    with Image.open(io.BytesIO(data.data())) as image:
-        colors = image.convert("RGB")
-    common = sorted(colors.getcolors(colors.width * colors.height) or [], reverse=True)[:EXACT_COLORS]
-    rest = colors.quantize(256 - len(common), Image.Quantize.MEDIANCUT).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*(channel for _, color in common for channel in color), *rest][: 3 * 256])  # type: ignore[union-attr]
-    colors.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+def colors_of(picture: QImage) -> NDArray[np.uint8]:
+    """The pixels as height x width x 3."""
+    plain = picture.convertToFormat(QImage.Format.Format_RGB888)
+    lines = np.frombuffer(plain.constBits(), np.uint8).reshape(plain.height(), plain.bytesPerLine())
+    return lines[:, : 3 * plain.width()].reshape(plain.height(), plain.width(), 3).copy()  # outlives the image
 
 
 def main(arguments: list[str]) -> None:
@@ -212,9 +213,12 @@ def main(arguments: list[str]) -> None:
     chosen = tuple(argument[1:] for argument in arguments if argument.startswith("+"))
     folder = Path(arguments[0]) if arguments else STORED
     folder.mkdir(parents=True, exist_ok=True)
-    for stem, picture in pictures(chosen or ("light", "dark"), names):
-        save(picture, folder / f"{stem}.png")
-        print(folder / f"{stem}.png")
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    with tempfile.TemporaryDirectory(prefix="pet-studio-pictures-") as place:
+        os.environ["PET_STUDIO_HOME"] = place
+        for stem, picture in pictures(chosen or ("light", "dark"), names):
+            save(picture, folder / f"{stem}.png")
+            print(folder / f"{stem}.png")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QElapsedTimer, QTimer
 from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -15,6 +14,7 @@ from studio.core.events import Failed
 from studio.gui.screens.live.screen import RunScreen
 from tests.gui.accessibility import clashing_mnemonics, nameless, too_wide
 from tests.gui.fake_backend import FakeBackend
+from tests.gui.heartbeat import Heartbeat
 from tests.gui.run_writer import RunWriter, write_running
 
 PAUSE_LIMIT_MS = 50
@@ -76,8 +76,10 @@ def test_that_a_reopened_run_shows_everything_since_its_start(
     assert header._figures["step"].text() == "340 / 600"
     assert header.bar.value() == round(1000 * 340 / 600)
     assert header._figures["remaining"].text() != "–"
-    x, _ = screen.view.charts.loss._curves["raw"].item.getData()
-    assert x[-1] == 340
+    loss = screen.view.charts.loss
+    qtbot.waitUntil(lambda: loss.canvas is not None)
+    assert loss.canvas is not None
+    assert loss.canvas.curves["raw"].item.getData()[0][-1] == 340
 
 
 def test_that_a_plan_of_another_version_costs_only_the_plans_own_tab(
@@ -213,10 +215,12 @@ def test_that_nothing_is_repainted_while_nothing_changes(screen: RunScreen, writ
     write_running(writer, 100)
     writer.finish()
     open_run(screen, writer, qtbot, "completed")
+    qtbot.waitUntil(lambda: all(plot.canvas is not None or plot.isHidden() for plot in screen.view.charts.plots))
     qtbot.wait(300)
     paints: list[str] = []
     for plot in screen.view.charts.plots:
-        plot._plot.getViewBox().sigRangeChanged.connect(lambda *_, title=plot.title: paints.append(title))
+        assert plot.canvas is not None
+        plot.canvas.getViewBox().sigRangeChanged.connect(lambda *_, title=plot.title: paints.append(title))
     before = screen.grab().toImage()
     qtbot.wait(600)
     assert paints == []
@@ -243,7 +247,7 @@ def test_that_fifty_events_a_second_never_block_the_window(
     open_run(screen, writer, qtbot, "running")
     qtbot.waitUntil(lambda: screen.view.snapshot.step == 300)
     qtbot.wait(300)
-    pauses = _Heartbeat(screen)
+    pauses = Heartbeat(screen)
     stopped = threading.Event()
     thread = threading.Thread(target=_stream, args=(writer, stopped, 301))
     thread.start()
@@ -265,41 +269,3 @@ def _stream(writer: RunWriter, stopped: threading.Event, step: int) -> None:
         step += 1
         due += 1 / RATE_PER_S
         time.sleep(max(0.0, due - time.monotonic()))
-
-
-class _Heartbeat:
-    """A timer that should beat every 5 ms; what it is late is a pause of the window.
-
-    Time in which the machine let this process wait for a processor is not the window's fault and not counted.
-    """
-
-    def __init__(self, owner: RunScreen) -> None:
-        self._clock = QElapsedTimer()
-        self._clock.start()
-        self._waited_ms = _waited_ms()
-        self._gaps: list[float] = []
-        self._timer = QTimer(owner, interval=5)
-        self._timer.timeout.connect(self._beat)
-        self._timer.start()
-
-    def _beat(self) -> None:
-        gap, waited_ms = self._clock.restart(), _waited_ms()
-        self._gaps.append(gap - max(0.0, waited_ms - self._waited_ms))  # the sum falls when a thread ends
-        self._waited_ms = waited_ms
-
-    def longest_ms(self) -> float:
-        return max(self._gaps)
-
-    def report(self) -> str:
-        return f"longest pauses {sorted(self._gaps)[-10:]} ms in {len(self._gaps)} beats"
-
-
-def _waited_ms() -> float:
-    """How long this process's threads were ready to run while others had the processors; 0 where Linux is not."""
-    waited_ns = 0
-    for path in Path("/proc/self/task").glob("*/schedstat"):
-        try:
-            waited_ns += int(path.read_text().split()[1])
-        except (OSError, IndexError):  # the thread ended just now
-            continue
-    return waited_ns / 1e6

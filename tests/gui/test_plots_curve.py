@@ -9,7 +9,9 @@ import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from studio.gui.plots.curve_plot import CurvePlot, CurveStyle
+from studio.gui.plots.canvas import Canvas
+from studio.gui.plots.curve_plot import CurvePlot
+from studio.gui.plots.style import CurveStyle
 from studio.gui.theme import theme
 
 X = np.arange(100.0)
@@ -25,43 +27,53 @@ def plot(qtbot: QtBot, window_app: QApplication) -> CurvePlot:
     return made
 
 
-def test_that_values_that_are_not_finite_are_marked_and_said(plot: CurvePlot) -> None:
+def show(plot: CurvePlot, qtbot: QtBot) -> None:
+    plot.show()
+    qtbot.waitUntil(lambda: plot.canvas is not None)
+
+
+def drawn(plot: CurvePlot) -> Canvas:
+    assert plot.canvas is not None
+    return plot.canvas
+
+
+def test_that_values_that_are_not_finite_are_marked_and_said(plot: CurvePlot, qtbot: QtBot) -> None:
     y = np.linspace(2, 1, 100)
     y[[0, 40, 99]] = [np.nan, np.inf, -np.inf]
-    plot.show()
+    show(plot, qtbot)
     plot.set_data("raw", X, y)
-    marks = plot._curves["raw"].bad_item.getData()
+    marks = drawn(plot).curves["raw"].bad_item.getData()
     assert marks[0].tolist() == [0, 40, 99]
     assert np.isfinite(marks[1]).all()
     assert "3 not finite" in plot.accessibleDescription()
     QApplication.processEvents()
-    low, high = plot._plot.getViewBox().viewRange()[1]
+    low, high = drawn(plot).getViewBox().viewRange()[1]
     assert 0 < low < 1
     assert 2 < high < 3
 
 
-def test_that_a_curve_without_one_finite_value_is_still_shown(plot: CurvePlot) -> None:
-    plot.show()
+def test_that_a_curve_without_one_finite_value_is_still_shown(plot: CurvePlot, qtbot: QtBot) -> None:
+    show(plot, qtbot)
     plot.set_data("raw", X[:3], np.full(3, np.nan))
-    assert len(plot._curves["raw"].bad_item.getData()[0]) == 3
+    assert len(drawn(plot).curves["raw"].bad_item.getData()[0]) == 3
 
 
-def test_that_a_hidden_plot_is_drawn_only_when_it_is_shown(plot: CurvePlot) -> None:
+def test_that_a_hidden_plot_is_drawn_only_when_it_is_shown(plot: CurvePlot, qtbot: QtBot) -> None:
     plot.set_data("raw", X, X)
     assert plot._curves["raw"].dirty
-    plot.show()
+    show(plot, qtbot)
     assert not plot._curves["raw"].dirty
-    assert len(plot._curves["raw"].item.getData()[0]) == 100
+    assert len(drawn(plot).curves["raw"].item.getData()[0]) == 100
 
 
-def test_that_the_last_values_are_said_with_their_unit(plot: CurvePlot) -> None:
-    plot.show()
+def test_that_the_last_values_are_said_with_their_unit(plot: CurvePlot, qtbot: QtBot) -> None:
+    show(plot, qtbot)
     plot.set_data("raw", X, X / 100)
     assert "raw 0.9900 nats" in plot.accessibleDescription()
 
 
 def test_that_the_values_can_be_read_as_a_table(plot: CurvePlot, qtbot: QtBot) -> None:
-    plot.show()
+    show(plot, qtbot)
     plot.set_data("raw", X[:2], np.array([1.5, np.nan]))
     plot.show_table(True)
     model = plot._table.model()
@@ -70,22 +82,27 @@ def test_that_the_values_can_be_read_as_a_table(plot: CurvePlot, qtbot: QtBot) -
     assert model.rowCount() == 3
 
 
-def test_that_curves_take_the_colours_of_another_theme(plot: CurvePlot) -> None:
-    before = plot._color(plot._curves["raw"]).name()
+def test_that_curves_take_the_colours_of_another_theme(plot: CurvePlot, qtbot: QtBot) -> None:
+    show(plot, qtbot)
+    pen = drawn(plot).curves["raw"].item.opts
+    before = pen["pen"].color().name()
     theme().apply("dark")
-    assert plot._color(plot._curves["raw"]).name() == theme().tokens.series[0] != before
+    assert pen["pen"].color().name() == theme().tokens.series[0] != before
     theme().apply("light")
 
 
-def test_that_lines_are_one_pixel_wide_without_antialiasing(plot: CurvePlot) -> None:
-    for curve in plot._curves.values():
+def test_that_lines_are_one_pixel_wide_without_antialiasing(plot: CurvePlot, qtbot: QtBot) -> None:
+    show(plot, qtbot)
+    for curve in drawn(plot).curves.values():
         assert curve.item.opts["pen"].width() == 1
         assert not curve.item.opts["antialias"]
 
 
-def test_that_ten_thousand_points_are_drawn_in_well_under_a_frame_of_a_slow_screen(plot: CurvePlot) -> None:
+def test_that_ten_thousand_points_are_drawn_in_well_under_a_frame_of_a_slow_screen(
+    plot: CurvePlot, qtbot: QtBot
+) -> None:
     x = np.arange(10_000.0)
-    plot.show()
+    show(plot, qtbot)
     plot.set_data("raw", x, np.sin(x / 50))
     QApplication.processEvents()
     began = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 
 from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
@@ -18,9 +19,12 @@ class ScreenEntry:
     summary: str
 
     def build(self, backend: Backend) -> Screen:
-        module, _, name = self.target.partition(":")
-        made: Screen = getattr(import_module(module), name)(backend)
+        made: Screen = getattr(self.load(), self.target.partition(":")[2])(backend)
         return made
+
+    def load(self) -> ModuleType:
+        """The screen's code."""
+        return import_module(self.target.partition(":")[0])
 
 
 _FOLDER = "studio.gui.screens"
@@ -39,6 +43,17 @@ SCREENS = (
 FIRST_RUN = ScreenEntry(
     "first_run", "Welcome", "play", f"{_FOLDER}.first_run.screen:FirstRunScreen", "Train your first model"
 )
+
+
+def preload() -> None:
+    """Import all screens and then the plotting library, in a background task: no first visit waits for them."""
+    from studio.gui.plots.builder import preload as preload_plots
+    from studio.gui.widgets.schema import spec_schema
+
+    for screen in SCREENS:
+        screen.load()
+    spec_schema()
+    preload_plots()
 
 
 def entry(screen_id: str) -> ScreenEntry:

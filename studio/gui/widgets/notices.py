@@ -1,16 +1,17 @@
 """Words about how things stand: empty states, waits, errors at their place, and short notes with Undo."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtWidgets import QFrame, QLabel, QProgressBar, QWidget
 
 from studio.core.errors import StudioError
+from studio.core.problems import Problem
 from studio.gui.icons import pixmap
 from studio.gui.tasks import Task
 from studio.gui.theme import GRID, theme
 from studio.gui.widgets.buttons import button
-from studio.gui.widgets.layout import Card, boxed, column, row
+from studio.gui.widgets.layout import Card, boxed, clear_layout, column, row
 from studio.gui.widgets.text import Label, muted, strong
 
 
@@ -141,6 +142,36 @@ class ErrorCard(Card):
         self._buttons.insertWidget(self._buttons.count() - 1, button(text, clicked))
 
 
+class ProblemNotices(QWidget):
+    """What is wrong with entries that a list leaves out: each with its place and the remedy."""
+
+    MOST = 4  # shown at once; a broken disk must not push the list away
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._lines = column(spacing=4)
+        self.setLayout(self._lines)
+        self.hide()
+
+    def show_problems(self, problems: Sequence[Problem]) -> None:
+        clear_layout(self._lines)
+        for problem in problems[: self.MOST]:
+            token = "doesnotfit" if problem.severity == "error" else "close"
+            self._add_line(_problem_words(problem), token)
+        if len(problems) > self.MOST:
+            self._add_line(f"{len(problems) - self.MOST} more entries have problems", "muted")
+        self.setAccessibleName(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}")
+        self.setVisible(bool(problems))
+
+    def _add_line(self, words: str, token: str) -> None:
+        text = Label(words, wrap=True)
+        text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        text.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        line = row(column(IconLabel("warning", token), None), text)
+        line.setStretch(1, 1)
+        self._lines.addLayout(line)
+
+
 class Toast(QFrame):
     """A short note at the bottom of a widget that goes by itself; optionally with one action such as Undo."""
 
@@ -185,6 +216,11 @@ class Toast(QFrame):
         self.hide()
         if self._action is not None:
             self._action()
+
+
+def _problem_words(problem: Problem) -> str:
+    hint = f". {_sentence(problem.hint)}" if problem.hint else ""
+    return f"{problem.where}: {problem.message}{hint}" if problem.where else f"{_sentence(problem.message)}{hint}"
 
 
 def _sentence(text: str) -> str:

@@ -201,6 +201,20 @@ def test_that_requests_end_a_run_at_the_next_step_with_a_checkpoint(llama: Path,
     assert (folder / "checkpoints" / "1" / "state.json").is_file()
 
 
+@pytest.mark.parametrize("limit", [{"limit_seconds": 1e-6}, {"limit_watt_hours": 1e-6}])
+def test_that_a_run_stops_where_its_limit_is_reached(
+    llama: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch, limit: dict[str, float]
+) -> None:
+    monkeypatch.setattr("studio.engine.loop.LIMIT_CHECK_S", 0.0)
+    session = runner.open(sft(llama, runner.root, **limit))
+    clock = Clock(session, runner.telemetry, lambda: 1.0)
+    control = ControlReader(runner.root / "run" / "control.jsonl")
+    assert train(session, runner.telemetry, control, runner.root / "run" / "checkpoints", clock) == "stopped"
+    assert session.progress.step == 1
+    notices = [e.message for e in read_all_events(runner.root / "run" / "events.jsonl") if isinstance(e, Noticed)]
+    assert "allowed" in notices[-1]
+
+
 def test_that_a_damaged_checkpoint_is_named(llama: Path, runner: Runner) -> None:
     from studio.core.errors import UserError
 

@@ -118,3 +118,23 @@ def test_that_a_misspelt_role_suggests_one_that_is_there() -> None:
 def test_that_no_text_does_anything_but_select_or_be_refused(where: str) -> None:
     with contextlib.suppress(UserError):
         assert all(isinstance(site, Site) for site in select(SITES, where))
+
+
+@pytest.mark.parametrize(
+    ("where", "column", "hint"),
+    [
+        ("rolle in (q)", 1, "did you mean 'role'?"),
+        ("rolle in (q, v)", 1, "did you mean 'role'?"),
+        ("role in (q, v) and layr >= 2", 20, "did you mean 'layer'?"),
+        ("layr % 2 == 0", 1, ""),
+        ("knd == linear", 1, "did you mean 'kind'?"),
+        ("q == v", 1, "known: kind, layer, layers, path, role"),
+        ("role in (qproj)", 10, ""),
+        ("role == qproj", 9, ""),
+    ],
+)
+def test_that_a_misspelt_name_is_an_error_and_not_an_empty_choice(where: str, column: int, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        select(SITES, where)
+    assert caught.value.where == f"where, column {column}"
+    assert hint in caught.value.hint

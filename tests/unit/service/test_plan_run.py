@@ -1,6 +1,7 @@
 """From spec to plan: all problems at once, every auto with its reason, nothing left behind."""
 
 import json
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def test_that_five_mistakes_of_every_kind_are_reported_together(spec: dict[str, 
     } <= set(places)  # fmt: skip
     assert all(problem.hint for problem in checked.problems)
     assert not (studio_home / "runs").exists()
+
+
+def test_that_a_plan_records_the_day_that_chat_templates_see(spec: dict[str, Any]) -> None:
+    plan = plan_run(spec).plan
+    assert plan is not None
+    assert abs(date.fromisoformat(plan.date) - datetime.now().astimezone().date()) <= timedelta(days=1)
 
 
 @pytest.mark.parametrize(

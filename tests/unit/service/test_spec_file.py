@@ -60,7 +60,7 @@ def test_that_json_is_read_too(tmp_path: Path) -> None:
         ("a: 'open\n", ":", "quoted scalar"),
         ("a: {b: &x 1, c: *x}\n", "", "alias"),
         ("- 1\n", "", "not a mapping"),
-        ("", "", "not a mapping"),
+        ("", "", "is empty"),
         ("just words\n", "", "not a mapping"),
         ("? [1, 2]\n: x\n", "", "key"),
         ("a: \x07\n", "", "YAML"),

@@ -108,7 +108,9 @@ class DataPanel(QFrame):
         flow = FlowLayout(pager)
         for widget in (row(as_label, self.reader), row(from_label, self.start, earlier, later)):
             flow.addWidget(boxed(widget))
-        reading.setLayout(column(pager, self.rendered, legend))
+        parts = column(pager, self.rendered, legend)
+        parts.setContentsMargins(0, GRID, 0, 0)
+        reading.setLayout(parts)
         scroll = ScrollColumn(margin=GRID, spacing=GRID)
         scroll.body.addWidget(self.mapping)
         scroll.body.addStretch(1)

@@ -20,7 +20,7 @@ from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import column, row
-from studio.gui.widgets.notices import EmptyState, ErrorCard, Progress
+from studio.gui.widgets.notices import EmptyState, ErrorCard, ProblemNotices, Progress
 from studio.gui.widgets.questions import ask, choose_file, choose_folder
 from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import title
@@ -39,6 +39,7 @@ class DataScreen(Screen):
         self.panel = DataPanel(backend, backend.formats())
         self.panel.updated.connect(lambda _: self.reload())
         self.error, self.loading, self.progress = ErrorCard(), Progress(), Progress()
+        self.problems = ProblemNotices()
         self._all: list[DataFacts] = []
         self._chosen = ""
         self._shown: DataFacts | None = None
@@ -55,6 +56,7 @@ class DataScreen(Screen):
     def reload(self) -> None:
         """Read the library again."""
         run_task(self, self.backend.datasets, done=self._show, failed=self._not_loaded)
+        run_task(self, self.backend.dataset_problems, done=self.problems.show_problems, failed=self.error.show_error)
 
     def add(self, path: str) -> None:
         """Read a file or folder into the library."""
@@ -105,8 +107,10 @@ class DataScreen(Screen):
         self.panel.hide()
         remember_splitter(split, "data")
         head = row(title("Data"), None, self.search)
-        layout = column(head, self.error, self.loading, self.progress, split, self._foot(), margin=2 * GRID)
-        layout.setStretch(4, 1)
+        layout = column(
+            head, self.error, self.problems, self.loading, self.progress, split, self._foot(), margin=2 * GRID
+        )
+        layout.setStretch(5, 1)
         self.setLayout(layout)
 
     def _foot(self) -> QHBoxLayout:

@@ -6,8 +6,9 @@ from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from studio.core.facts import DeviceSample
 from studio.core.units import GIB
-from studio.gui.plots.curve_plot import CurvePlot, CurveStyle
+from studio.gui.plots.curve_plot import CurvePlot
 from studio.gui.plots.series import Series
+from studio.gui.plots.style import CurveStyle
 from studio.gui.screens.devices.readings import (
     Reading,
     degrees_text,
@@ -153,6 +154,7 @@ def _plot(title: str, unit: str, series: int, *, top: float | None) -> CurvePlot
         floor=None if top else 0,
         y_range=(0, top) if top else None,
         x_range=(-WINDOW_S, 0),
+        over_time=True,
     )
     plot.add_curve("main", title.lower(), CurveStyle(series))
     return plot

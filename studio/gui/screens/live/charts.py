@@ -7,8 +7,9 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QSlider, QVBoxLayout, QWidget
 
 from studio.core.forecast import Estimate
 from studio.core.units import GIB, format_number, format_seconds
-from studio.gui.plots.curve_plot import CurvePlot, CurveStyle
+from studio.gui.plots.curve_plot import CurvePlot
 from studio.gui.plots.series import Series
+from studio.gui.plots.style import CurveStyle
 from studio.gui.screens.live.curves import RunCurves
 from studio.gui.theme import GRID
 from studio.gui.widgets.layout import boxed, column, row
@@ -137,7 +138,8 @@ def _plot(
     value_text: Callable[[float], str] = format_number,
 ) -> CurvePlot:
     x_title, x_text = ("after", format_seconds) if over_time else ("step", lambda step: f"{step:,.0f}")
-    plot = CurvePlot(title, x_title=x_title, x_text=x_text, unit=unit, value_text=value_text, floor=floor)
+    plot = CurvePlot(title, x_title=x_title, x_text=x_text, unit=unit, value_text=value_text, floor=floor,
+                     over_time=over_time)  # fmt: skip
     plot.add_curve("main", title.lower(), CurveStyle(series))
     return plot
 

@@ -12,6 +12,8 @@ from studio.gui.widgets.signs import Sign
 from studio.gui.widgets.text import ElidedLabel, Label, muted, number
 
 PROGRESS_PARTS = 1000
+SPACING = 3 * GRID
+LEADING = ("step", "remaining")  # as big as the loss
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class RunHeader(QWidget):
         self.bar.setTextVisible(False)
         self.bar.setRange(0, PROGRESS_PARTS)
         self.bar.setAccessibleName("Progress of the run")
-        self._figures = {name: number("–", large=True) for name in FIGURES}
+        self._figures = {
+            name: Label("–", role="figure") if name in LEADING else number("–", large=True) for name in FIGURES
+        }
         self._announced = ""
         self._build()
 
@@ -84,7 +88,6 @@ class RunHeader(QWidget):
                 self.bar.setValue(value)
 
     def _build(self) -> None:
-        self.state.setMinimumWidth(17 * GRID)
         title = row(column(self.name, self.about, spacing=2), self.state, spacing=2 * GRID)
         title.setStretch(0, 1)
         loss = boxed(column(self.loss, self.loss_caption, spacing=0))
@@ -103,7 +106,7 @@ class FigureStrip(QWidget):
     def __init__(self, figures: list[QWidget], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._items = figures
-        self.setLayout(row(*figures, None, spacing=4 * GRID))
+        self.setLayout(row(*figures, None, spacing=SPACING))
 
     def minimumSizeHint(self) -> QSize:
         return QSize(self._items[0].sizeHint().width(), super().minimumSizeHint().height())
@@ -120,7 +123,7 @@ class FigureStrip(QWidget):
             fits = left >= 0 or figure is self._items[0]
             if figure.isHidden() == fits:
                 figure.setVisible(fits)
-            left -= 4 * GRID
+            left -= SPACING
 
 
 FIGURES = {

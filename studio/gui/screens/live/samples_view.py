@@ -1,5 +1,6 @@
 """What the model wrote for held-out prompts, eval by eval."""
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QComboBox, QFrame, QWidget
 
 from studio.core.events import Sampled
@@ -73,7 +74,8 @@ def _card(sample: dict[str, str]) -> Card:
 
 def _caption(text: str) -> Label:
     caption = muted(text, wrap=False)
-    caption.setFixedWidth(9 * GRID)
+    caption.setMinimumWidth(9 * GRID)
+    caption.setAlignment(Qt.AlignmentFlag.AlignTop)
     return caption
 
 

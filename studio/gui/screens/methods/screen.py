@@ -17,7 +17,7 @@ from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import column, row
-from studio.gui.widgets.notices import EmptyState, ErrorCard, Progress
+from studio.gui.widgets.notices import EmptyState, ErrorCard, ProblemNotices, Progress
 from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import muted, title
 
@@ -35,6 +35,7 @@ class MethodsScreen(Screen):
         self.model: RecordTable[MethodInfo] = RecordTable(method_columns(), self)
         self.panel = MethodPanel(backend)
         self.error, self.loading = ErrorCard(), Progress()
+        self.problems = ProblemNotices()
         self._all: list[MethodInfo] = []
         self._chosen = ""
         self._build()
@@ -44,6 +45,7 @@ class MethodsScreen(Screen):
             self._chosen = argument
         self.loading.start("Reading the plugins")
         run_task(self, self.backend.methods, done=self._show, failed=self._not_loaded)
+        run_task(self, self.backend.method_problems, done=self.problems.show_problems, failed=self.error.show_error)
         run_task(self, self.backend.models, done=self._offer_models, failed=self.error.show_error)
 
     def selected(self) -> "MethodInfo | None":
@@ -80,8 +82,8 @@ class MethodsScreen(Screen):
         self.count = muted("", wrap=False)
         self.use = button("&Use in a new run", self._use, icon="new_run", role="primary")
         head, foot = row(title("Methods"), None, self.search), row(self.count, None, self.use)
-        layout = column(head, self.error, self.loading, split, foot, margin=2 * GRID)
-        layout.setStretch(3, 1)
+        layout = column(head, self.error, self.problems, self.loading, split, foot, margin=2 * GRID)
+        layout.setStretch(4, 1)
         self.setLayout(layout)
 
     def _not_loaded(self, error: StudioError) -> None:

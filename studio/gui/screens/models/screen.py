@@ -22,7 +22,7 @@ from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import column, row
-from studio.gui.widgets.notices import EmptyState, ErrorCard, Progress
+from studio.gui.widgets.notices import EmptyState, ErrorCard, ProblemNotices, Progress
 from studio.gui.widgets.questions import ask, choose_file, choose_folder
 from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import title
@@ -38,6 +38,7 @@ class ModelsScreen(Screen):
         self.model = RecordTable(MODEL_COLUMNS, self)
         self.panel = ModelPanel(backend)
         self.error, self.hub = ErrorCard(), HubCard()
+        self.problems = ProblemNotices()
         self.loading, self.progress = Progress(), Progress()
         self._all: list[ModelFacts] = []
         self._chosen = ""
@@ -53,6 +54,7 @@ class ModelsScreen(Screen):
     def reload(self) -> None:
         """Read the library again."""
         run_task(self, self.backend.models, done=self._show, failed=self._not_loaded)
+        run_task(self, self.backend.model_problems, done=self.problems.show_problems, failed=self.error.show_error)
 
     def add(self, path: str) -> None:
         """Add a model folder or a GGUF file."""
@@ -98,9 +100,9 @@ class ModelsScreen(Screen):
         self.hub.hide()
         self.hub.wanted.connect(self.download)
         head = row(title("Models"), None, self.search)
-        parts = (head, self.error, self.loading, self.progress, self.hub, split, self._foot())
+        parts = (head, self.error, self.problems, self.loading, self.progress, self.hub, split, self._foot())
         layout = column(*parts, margin=2 * GRID)
-        layout.setStretch(5, 1)
+        layout.setStretch(6, 1)
         self.setLayout(layout)
 
     def _foot(self) -> Any:

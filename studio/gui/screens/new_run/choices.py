@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def model_choice(facts: ModelFacts) -> Choice:
-    line = f"{format_count(facts.params)} parameters · {facts.layers} layers · {facts.kind}"
+    line = (
+        f"{format_count(facts.params)} · {facts.kind} · {facts.layers} layers · {facts.license or 'licence not stated'}"
+    )
     return Choice(f"library:{facts.name}", facts.name, line, facts.architecture)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QSize, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from studio.core.forecast import Advice, Estimate
@@ -45,7 +45,7 @@ class Preflight(QFrame):
         self.band = Label("", role="muted")
         self.room = muted("")
         self.bar = StackedBar()
-        self.parts = _Figures()
+        self.parts = _Figures(units_below=True)
         self.figures = _Figures()
         self.evidence = muted("")
         self.waiting = muted(WAITING)
@@ -87,10 +87,12 @@ class Preflight(QFrame):
         self.waiting.setVisible(estimate is None)
         self.waiting.setText(WAITING if not errors else SOLVE_FIRST)
         self.start_button.setEnabled(plan is not None and not errors)
+        self.start_button.setText("Start run")
         self._show_autos(plan.autos if plan else ())
         if estimate is None or check is None or plan is None:
             return
         self.verdict.set_verdict(estimate.verdict)
+        self.start_button.setText("Start anyway" if estimate.verdict == "does not fit" else "Start run")
         need, band = words.memory_words(estimate.memory)
         self.need.setText(need)
         self.band.setText(band)
@@ -153,9 +155,9 @@ class Preflight(QFrame):
         clear_layout(self.advice)
         for item in advice:
             made = button("Apply", None, help="Change the form accordingly; Undo takes it back")
-            made.setAccessibleName(f"Apply: {item.change}")
+            made.setAccessibleName(f"Apply: {sentence(item.change)}")
             made.clicked.connect(lambda *_, patch=item.patch: self._advise(patch))
-            texts = column(Label(item.change, wrap=True), spacing=2)
+            texts = column(Label(sentence(item.change), wrap=True), spacing=2)
             if item.saves_bytes > 0:
                 texts.addWidget(muted(f"saves {format_bytes(item.saves_bytes)}"))
             line = row(texts, made)
@@ -180,8 +182,9 @@ class Preflight(QFrame):
 class _Figures(QWidget):
     """Rows of name, figure, and a word on it; labels are reused, so nothing flickers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, units_below: bool = False) -> None:
         super().__init__()
+        self._units_below = units_below  # right-aligned, so that equal units stand in one column
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(GRID)
@@ -201,6 +204,8 @@ class _Figures(QWidget):
     def _add_row(self) -> None:
         labels = (QLabel(), Label("", role="muted"), number(), ElidedLabel("", role="muted"))
         labels[0].setFixedSize(10, 10)
+        if self._units_below:
+            labels[2].setAlignment(Qt.AlignmentFlag.AlignRight)
         for place, label in enumerate(labels):
             self._grid.addWidget(label, len(self._rows), place)
         self._rows.append(labels)

@@ -12,8 +12,9 @@ from studio.core.units import format_number
 from studio.gui.backend import Backend
 from studio.gui.models.records import Column, RecordTable
 from studio.gui.models.view import set_widths, table_view
-from studio.gui.plots.curve_plot import CurvePlot, CurveStyle
-from studio.gui.plots.series import Floats
+from studio.gui.plots.curve_plot import CurvePlot
+from studio.gui.plots.series import Floats, Series, Smoothed
+from studio.gui.plots.style import CurveStyle
 from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from studio.service.run_report import Comparison
 
 MOST_RUNS = 8  # as many as there are curve colours
+SMOOTHED_FROM = 30  # points; fewer are shown as they are
 DASH_CYCLE = ("solid", "dash", "dot")
 
 
@@ -94,8 +96,12 @@ class ComparisonView(QWidget):
         self.plot.remove_curves()
         self.plot.set_title(compared.metric.replace("_", " ").capitalize())
         for place, (name, (x, y)) in enumerate(zip(self._names, compared.curves, strict=True)):
+            noisy = len(x) >= SMOOTHED_FROM
+            if noisy:
+                self.plot.add_curve(f"{name} raw", f"{name}, raw", CurveStyle(place, faint=True, listed=False))
+                self.plot.set_data(f"{name} raw", x, y)
             self.plot.add_curve(name, name, CurveStyle(place, dash=DASH_CYCLE[place % len(DASH_CYCLE)]))
-            self.plot.set_data(name, x, y)
+            self.plot.set_data(name, x, smoothed(x, y) if noisy else y)
 
     def _fill(self, view: QTableView, model: RecordTable[Line], first: str, lines: list[Line]) -> None:
         model.set_columns((Column(first, lambda line: line.name), *(_cell(i, n) for i, n in enumerate(self._names))))
@@ -127,6 +133,15 @@ class ComparisonView(QWidget):
         self.setLayout(layout)
 
 
+def smoothed(x: Floats, y: Floats) -> Floats:
+    """The moving average that the Run screen shows at first."""
+    source = Series(len(x))
+    source.extend(x, y)
+    average = Smoothed(source)
+    average.update()
+    return average.y
+
+
 def load_comparison(backend: Backend, run_ids: tuple[str, ...], metric: str) -> Compared:
     """Everything the view shows, read in one background task."""
     comparison = backend.compare_runs(run_ids)
@@ -142,7 +157,11 @@ def distinct_names(runs: "tuple[RunRow, ...]") -> tuple[str, ...]:
 
 
 def config_lines(comparison: "Comparison") -> list[Line]:
-    return [Line(entry.field, tuple(_plain(value) for value in entry.values)) for entry in comparison.config]
+    return [
+        Line(entry.field, tuple(_plain(value) for value in entry.values))
+        for entry in comparison.config
+        if entry.field != "name"  # the head of each column
+    ]
 
 
 def metric_lines(comparison: "Comparison") -> list[Line]:
@@ -159,8 +178,10 @@ def _summary(value: dict[str, Any] | None) -> str:
 
 
 def _plain(value: Any) -> str:
-    if value is None:
+    if value is None or value in ({}, []):
         return "–"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

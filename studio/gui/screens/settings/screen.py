@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QWidget
 from studio.core.errors import StudioError
 from studio.core.facts import DeviceFacts
 from studio.core.problems import Problem
-from studio.gui.appearance import FONT_SCALES, dress, font_scale
+from studio.gui.appearance import FONT_SCALES, dress
 from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
 from studio.gui.tasks import Debounce, run_task
@@ -116,7 +116,7 @@ class SettingsScreen(Screen):
 
     def _show(self) -> None:
         for name, made in self.rows.items():
-            value = font_scale(self.settings) if name == "font_scale" else getattr(self.settings, name)
+            value = getattr(self.settings, name)
             made.set_value(str(value) if name == "grid" and value is not None else value)
             made.set_problem(None)
 

@@ -1,0 +1,46 @@
+"""Measures how long the window does not answer."""
+
+from pathlib import Path
+
+from PySide6.QtCore import QElapsedTimer, QObject, QTimer
+
+
+class Heartbeat:
+    """A timer that should beat every 5 ms; what it is late is a pause of the window.
+
+    Time in which the machine let this process wait for a processor is not the window's fault and not counted.
+    """
+
+    def __init__(self, owner: QObject) -> None:
+        self._clock = QElapsedTimer()
+        self._clock.start()
+        self._waited_ms = _waited_ms()
+        self._gaps: list[float] = []
+        self._timer = QTimer(owner, interval=5)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start()
+
+    def _beat(self) -> None:
+        gap, waited_ms = self._clock.restart(), _waited_ms()
+        self._gaps.append(gap - max(0.0, waited_ms - self._waited_ms))  # the sum falls when a thread ends
+        self._waited_ms = waited_ms
+
+    def stop(self) -> None:
+        self._timer.stop()
+
+    def longest_ms(self) -> float:
+        return max(self._gaps)
+
+    def report(self) -> str:
+        return f"longest pauses {sorted(self._gaps)[-10:]} ms in {len(self._gaps)} beats"
+
+
+def _waited_ms() -> float:
+    """How long this process's threads were ready to run while others had the processors; 0 where Linux is not."""
+    waited_ns = 0
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        try:
+            waited_ns += int(path.read_text().split()[1])
+        except (OSError, IndexError):  # the thread ended just now
+            continue
+    return waited_ns / 1e6
