@@ -43,6 +43,12 @@ class EventLog:
     def close(self) -> None:
         self._file.close()
 
+    def __enter__(self) -> "EventLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def read_events(path: Path, offset: int = 0, *, limit_bytes: int = READ_BYTES) -> tuple[list[Event], int]:
     """Events of the whole lines from byte ``offset`` on, and the offset to continue from.

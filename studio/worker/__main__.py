@@ -19,8 +19,7 @@ from studio.rundir.log import EventLog
 def main(argv: list[str]) -> int:
     """Exit code 0 if the run ended as asked, 1 if it failed."""
     folder = RunFolder(Path(argv[0]).absolute())
-    with RunLock(folder.lock):
-        log = EventLog(folder.events)
+    with RunLock(folder.lock), EventLog(folder.events) as log:
         log.append(ev.StateChanged(time.time(), "starting"), durable=True)
         try:
             _train(folder, log)
@@ -30,8 +29,6 @@ def main(argv: list[str]) -> int:
             log.append(ev.StateChanged(time.time(), "failed", failed.message), durable=True)
             traceback.print_exc()
             return 1
-        finally:
-            log.close()
     return 0
 
 

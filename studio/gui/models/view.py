@@ -1,10 +1,14 @@
 """The one way tables look: whole rows, no grid, numbers right, the keyboard goes everywhere."""
 
 from PySide6.QtCore import QAbstractItemModel, Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
+from studio.gui.fonts import body_font
 from studio.gui.models.records import TEXT_ALIGNMENT
 from studio.gui.theme import theme
+
+_WIDTHS = "characters of the columns"
 
 
 def table_view(name: str, model: QAbstractItemModel, *, sortable: bool = False, multiple: bool = False) -> QTableView:
@@ -30,21 +34,23 @@ def table_view(name: str, model: QAbstractItemModel, *, sortable: bool = False, 
     if sortable:
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # first: enabling sorts by the indicator at once
         view.setSortingEnabled(True)
-    fit_rows(view)
-    theme().watch(view, lambda: fit_rows(view))
+    _fit(view)
+    theme().watch(view, lambda: _fit(view))
     return view
-
-
-def fit_rows(view: QTableView) -> None:
-    """Row height from the font, so that a larger text size is not clipped."""
-    view.verticalHeader().setDefaultSectionSize(view.fontMetrics().height() + 14)
 
 
 def set_widths(view: QTableView, *characters: int) -> None:
     """Column widths in characters of the view's font; the last column takes the rest."""
-    advance = view.fontMetrics().averageCharWidth()
-    for column, count in enumerate(characters):
-        view.setColumnWidth(column, count * advance + 16)
+    view.setProperty(_WIDTHS, list(characters))
+    _fit(view)
+
+
+def _fit(view: QTableView) -> None:
+    """Row height and column widths from the font, so that a larger text size is not clipped."""
+    metrics = QFontMetrics(body_font())
+    view.verticalHeader().setDefaultSectionSize(metrics.height() + 14)
+    for column, count in enumerate(view.property(_WIDTHS) or ()):
+        view.setColumnWidth(column, count * metrics.averageCharWidth() + 16)
 
 
 def stretch(view: QTableView, column: int = 0) -> None:

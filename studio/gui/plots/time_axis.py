@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 
 import pyqtgraph as pg
+from PySide6.QtGui import QFontMetricsF
+
+from studio.gui.fonts import mono_font
 
 NICE_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400)
-TICK_WIDTH = 64  # px that a tick and its words take at least
+TICK_CHARACTERS = 9  # what a tick's words and the gap to the next take at least
 
 
 class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
@@ -15,15 +18,16 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         super().__init__(orientation="bottom")
 
     def tickSpacing(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, float]]:  # noqa: N803 - pyqtgraph's names
-        return [(spacing_s(maxVal - minVal, size), 0)]
+        words = QFontMetricsF(mono_font()).averageCharWidth() * TICK_CHARACTERS
+        return [(spacing_s(maxVal - minVal, size, words), 0)]
 
     def tickStrings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
         return [tick_text(value, spacing) for value in values]
 
 
-def spacing_s(span: float, width: float) -> float:
-    """The least round number of seconds between ticks for which the words have room."""
-    least = span * TICK_WIDTH / max(width, TICK_WIDTH)
+def spacing_s(span: float, width: float, words: float) -> float:
+    """The least round number of seconds between ticks for which words of this width have room."""
+    least = span * words / max(width, words)
     return next((nice for nice in NICE_S if nice >= least), -(-least // 86_400) * 86_400)
 
 

@@ -1,0 +1,200 @@
+"""One matrix for every method: what it declares is what is made, trained, saved, restored and merged."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from studio.api.methods import Fits, Merges
+from studio.core.errors import UserError
+from studio.core.plan import Plan
+from studio.engine.batches import collate
+from studio.engine.build import head_paths, load_base, resolve_module
+from studio.engine.loop import Clock, train
+from studio.engine.session import Session, open_session
+from studio.engine.tasks import batch_logits
+from studio.engine.telemetry import Telemetry
+from studio.extensions.declaring import count_tensors, declare_at, fit_params
+from studio.extensions.loader import Method, load_method
+from studio.extensions.registry import discover
+from studio.models.sites import find_sites
+from studio.models.where import select
+from studio.rundir.control import ControlReader
+from studio.rundir.log import EventLog, read_all_events
+from tests.helpers import plans, tiny
+
+HEAD = 66  # the tiny BERT's classifier
+METHODS = [load_method(plugin) for plugin in discover().of_kind("method")]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    return {"llama": tiny.make_llama(root / "llama"), "bert": tiny.make_bert(root / "bert")}
+
+
+@pytest.fixture(params=["llama", "bert"])
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=METHODS, ids=lambda method: method.id)
+def method(request: pytest.FixtureRequest) -> Method:
+    found: Method = request.param
+    return found
+
+
+@pytest.fixture
+def make(models: dict[str, Path], family: str, method: Method, tmp_path: Path) -> Callable[..., Plan]:
+    """Makes a plan of the method on the family; skips where it finds nothing to train."""
+
+    def make_plan(**overrides: Any) -> Plan:
+        library = tmp_path / f"library{len(list(tmp_path.iterdir()))}"
+        settings = {"learning_rate": method.traits.learning_rate * 5, "use": method.id, **overrides}
+        if family == "bert":
+            data, columns = tiny.make_reviews(tmp_path / "reviews.csv"), {"text": "text", "label": "label"}
+            settings |= {"task": "classification", "head": HEAD}
+        else:
+            data = tiny.make_questions(tmp_path / "questions.jsonl")
+            columns = {"prompt": "{question} ?", "completion": "{answer}"}
+        plan = plans.make_plan(models[family], data, library, columns=columns, **settings)
+        if plan.placements[0].trainable == 0:
+            pytest.skip(f"{method.id} finds nothing to train in a {family}")
+        return plan
+
+    return make_plan
+
+
+def opened(plan: Plan, folder: Path) -> Session:
+    folder.mkdir(exist_ok=True)
+    with EventLog(folder / "events.jsonl") as log:
+        return open_session(plan, folder / "checkpoints", Telemetry(log, "cpu"))
+
+
+def trained(session: Session, folder: Path) -> list[float]:
+    with EventLog(folder / "events.jsonl") as log:
+        telemetry = Telemetry(log, "cpu")
+        control = ControlReader(folder / "control.jsonl")
+        train(session, telemetry, control, folder / "checkpoints", Clock(session, telemetry, lambda: None))
+        telemetry.flush()
+    return [
+        loss
+        for event in read_all_events(folder / "events.jsonl")
+        if type(event).__name__ == "Metrics"
+        for loss in event.values["loss"]  # type: ignore[attr-defined]
+    ]
+
+
+def logits(session: Session, model: torch.nn.Module | None = None) -> Tensor:
+    """Logits of the session's model, or of another one, on the session's held-out rows."""
+    classes = session.plan.task == "classification"
+    batch = collate(session.eval_rows[:4], pad_id=0, device="cpu", packed=False, classes=classes)
+    with torch.inference_mode():
+        return batch_logits((model or session.model).eval(), batch).clone()
+
+
+def test_that_the_start_is_the_base_model_where_the_traits_say_so(
+    make: Callable[..., Plan], method: Method, tmp_path: Path
+) -> None:
+    session = opened(make(), tmp_path / "run")
+    bare = load_base(session.plan, pad_id=0)
+    assert torch.equal(logits(session), logits(session, bare)) == method.traits.identity_at_init
+
+
+def test_that_every_declared_tensor_learns_and_nothing_else_moves(
+    make: Callable[..., Plan], method: Method, tmp_path: Path
+) -> None:
+    session = opened(make(steps=3, eval_every=3, save_every=3), tmp_path / "run")
+    own = session.attached.tensors
+    before = {name: tensor.detach().clone() for name, tensor in own.items()}
+    trained_ids = {id(tensor) for tensor in own.values()}
+    frozen = [(p, p.detach().clone()) for p in session.model.parameters() if id(p) not in trained_ids]
+    trained(session, tmp_path / "run")
+    unused = {"base.pooler.dense.bias", "base.embeddings.token_type_embeddings.weight"}  # rows no input reaches
+    still = {name for name, tensor in own.items() if torch.equal(tensor, before[name])}
+    assert still <= unused
+    assert all(torch.equal(now, then) for now, then in frozen)
+    assert all(torch.isfinite(tensor).all() for tensor in own.values())
+    if not method.traits.trains_base:
+        assert all(name.startswith(("0.", "head.")) for name in own)
+
+
+def test_that_the_loss_falls_and_the_seed_decides_it(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make(steps=12, eval_every=12, save_every=12)
+    first = trained(opened(plan, tmp_path / "a"), tmp_path / "a")
+    again = trained(opened(plan, tmp_path / "b"), tmp_path / "b")
+    assert first == again
+    assert min(first[6:]) < first[0]
+
+
+def test_that_a_checkpoint_gives_the_same_logits_back(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make(steps=3, eval_every=3, save_every=3)
+    session = opened(plan, tmp_path / "run")
+    trained(session, tmp_path / "run")
+    restored = opened(plan, tmp_path / "run")
+    assert restored.resumed
+    assert torch.equal(logits(restored), logits(session))
+
+
+def test_that_merged_weights_answer_as_the_method_does(
+    make: Callable[..., Plan], method: Method, tmp_path: Path
+) -> None:
+    math: object = method.math()
+    if not isinstance(math, Merges):
+        pytest.skip(f"{method.id} has no merge of its own")
+    plan = make(steps=3, eval_every=3, save_every=3)
+    session = opened(plan, tmp_path / "run")
+    trained(session, tmp_path / "run")
+    bare = load_base(plan, pad_id=0)
+    with torch.no_grad():
+        for path in head_paths(bare) if plan.train_head else []:
+            bare.get_submodule(path).load_state_dict(session.model.get_submodule(path).state_dict())
+        for site, decls in session.attached.declared[0]:
+            _, module = resolve_module(bare, site.path)
+            weight: Tensor = module.weight  # type: ignore[assignment]
+            tensors = session.attached.site_tensors(0, site, decls)
+            weight.copy_(math.merge(session.attached.placed[0].params, site, tensors, weight))
+    assert (logits(session, bare) - logits(session)).abs().max().item() < 1e-5
+
+
+def test_that_a_fit_stays_within_its_budget_and_grows_with_it(
+    models: dict[str, Path], method: Method, family: str
+) -> None:
+    if not isinstance(method.module, Fits):
+        pytest.skip(f"{method.id} has no size to choose")
+    sites = [s for s in select(find_sites(models[family]), method.traits.where) if s.kind in method.traits.kinds]
+    params = method.module.Params()
+    counts = []
+    for budget in (2_000, 5_000, 20_000):
+        fitted = fit_params(method, params, sites, budget)
+        counts.append(sum(count_tensors([declare_at(method, fitted, sites)]).values()))
+        assert counts[-1] <= budget
+    assert counts == sorted(set(counts))
+
+
+def test_that_the_form_can_be_drawn_and_unknown_fields_are_refused(method: Method) -> None:
+    schema = method.module.Params.model_json_schema()
+    for field in schema.get("properties", {}).values():
+        assert field["ui"].get("label")
+        assert field.get("description", "").endswith(".")
+    parsed, problems = method.parse({"no_such_field": 1}, "params")
+    assert parsed is None
+    assert [problem.where for problem in problems] == ["params.no_such_field"]
+    round_trip, _ = method.parse(method.module.Params().model_dump(mode="json"), "params")
+    assert round_trip == method.module.Params()
+
+
+def test_that_the_readme_tells_the_equation_the_cost_and_when_not(method: Method) -> None:
+    readme = (method.plugin.folder / "README.md").read_text(encoding="utf-8")
+    for part in ("**Equation.**", "**Cost.**", "**Ours.**", "**When not.**"):
+        assert part in readme
+
+
+def test_that_a_method_that_finds_nothing_says_so_before_the_run(models: dict[str, Path]) -> None:
+    from studio.service.methods import count
+
+    with pytest.raises(UserError, match="trains nothing"):
+        count(f"path:{models['llama']}", "bitfit")
