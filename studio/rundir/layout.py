@@ -12,7 +12,7 @@ from typing import Any
 
 from studio.core.errors import MachineError, UserError
 
-UNFINISHED = ".new-"
+UNFINISHED, DELETED = ".new-", ".deleted-"
 ABANDONED_S = 3600.0
 
 
@@ -96,8 +96,8 @@ def create_run_folder(runs: Path, run_id: str, files: dict[str, Any]) -> RunFold
 
 
 def sweep(runs: Path) -> None:
-    """Delete what a process left behind that was killed while it made a run folder."""
-    for leftover in runs.glob(f"{UNFINISHED}*"):
+    """Delete what a process left behind that was killed while it made or deleted a run folder."""
+    for leftover in (*runs.glob(f"{UNFINISHED}*"), *runs.glob(f"{DELETED}*")):
         with contextlib.suppress(OSError):  # finished or deleted at this moment
             if time.time() - leftover.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(leftover)

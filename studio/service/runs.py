@@ -11,7 +11,7 @@ from studio.core.errors import MachineError, UserError
 from studio.core.events import Event
 from studio.core.paths import home
 from studio.core.problems import Problem, did_you_mean
-from studio.rundir.layout import RunFolder
+from studio.rundir.layout import DELETED, RunFolder
 from studio.rundir.lock import is_alive
 from studio.rundir.log import read_events
 
@@ -181,7 +181,7 @@ def delete(run_id: str) -> None:
         MachineError: the folder cannot be removed.
     """
     folder = _refuse_active(run_id)
-    doomed = folder.path.with_name(f".deleted-{run_id}")
+    doomed = folder.path.with_name(f"{DELETED}{run_id}")
     try:
         folder.path.rename(doomed)  # at once: half a run folder would look like a damaged run
         shutil.rmtree(doomed)

@@ -1,6 +1,7 @@
 """Spec files: YAML 1.2 or JSON to plain data and back, errors with file, line and column."""
 
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def write_spec(spec: RunSpec | Mapping[str, Any], path: Path) -> None:
         MachineError: the file cannot be written.
     """
     body = spec.model_dump(mode="json") if isinstance(spec, RunSpec) else dict(spec)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         partial.write_text(spec_text(body, json_form=path.suffix == ".json"), encoding="utf-8")
         partial.replace(path)

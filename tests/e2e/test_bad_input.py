@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from studio.cli.app import run
+from studio.core.errors import MachineError
 from studio.core.paths import import_root
 from studio.rundir.launch import tail
 from studio.rundir.layout import write_json
+from studio.rundir.lock import is_alive
 from studio.service import runs
 from studio.service.start_run import create_run, start_run
 from tests.e2e.conftest import kill_worker, wait_for, wait_until_ended
@@ -417,6 +419,32 @@ def test_that_a_kill_right_after_launch_leaves_a_run_that_resumes(
         wait_until_ended(run_folder.id)
         assert runs.show_run(run_folder.id)["state"] == "completed"
     assert list((studio_home / "runs").rglob(".*")) == []
+
+
+def test_that_a_worker_that_cannot_be_put_on_record_does_not_stay(
+    tiny_llama: Path, questions: Path, studio_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MachineError("cannot be written: no space left on device")
+
+    monkeypatch.setattr("studio.rundir.launch.write_json", full)
+    with pytest.raises(MachineError):
+        start_run(tiny.questions_spec(tiny_llama, questions))
+    (folder,) = (studio_home / "runs").iterdir()
+    assert not is_alive(folder)
+
+
+def test_that_what_a_kill_left_of_run_folders_is_swept_in_time(
+    tiny_llama: Path, questions: Path, studio_home: Path
+) -> None:
+    for name in (".new-old", ".deleted-old", ".new-now"):
+        (studio_home / "runs" / name).mkdir(parents=True)
+    for name in (".new-old", ".deleted-old"):
+        os.utime(studio_home / "runs" / name, (0, 0))
+    run_id = create_run(tiny.questions_spec(tiny_llama, questions)).id
+    assert sorted(path.name for path in (studio_home / "runs").iterdir()) == [".new-now", run_id]
+    runs.refresh()
+    assert [row.id for row in runs.list_runs()] == [run_id]
 
 
 def test_that_edits_at_the_same_moment_are_all_kept(pet: Pet, tiny_llama: Path, questions: Path) -> None:

@@ -6,7 +6,8 @@ from studio.gui.plots.time_axis import spacing_s, tick_text
 
 
 @pytest.mark.parametrize(
-    ("span", "width", "spacing"), [(204, 290, 60), (300, 200, 120), (9, 300, 5), (7200, 300, 1800), (400_000, 300, 172_800)]
+    ("span", "width", "spacing"),
+    [(204, 290, 60), (300, 200, 120), (9, 300, 5), (7200, 300, 1800), (400_000, 300, 172_800)],
 )
 def test_that_ticks_stand_at_round_times_with_room_for_their_words(span: float, width: float, spacing: float) -> None:
     assert spacing_s(span, width, 72) == spacing

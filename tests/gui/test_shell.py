@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QObject, QPointF, Qt, QUrl
+from PySide6.QtCore import QEvent, QMimeData, QObject, QPointF, Qt, QUrl
 from PySide6.QtGui import QAccessible, QDropEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMessageBox, QWidget
@@ -232,6 +232,27 @@ def test_that_everything_focusable_has_a_name(window: MainWindow, qtbot: QtBot, 
         if widget.focusPolicy() & Qt.FocusPolicy.TabFocus and widget.isVisible() and not _accessible_name(widget)
     ]
     assert not nameless
+
+
+def test_that_building_screens_never_shows_another_window(window: MainWindow, qtbot: QtBot) -> None:
+    """A part that is made visible before it is put somewhere is a window of its own for a moment, and takes the focus."""
+    others: list[str] = []
+
+    class Watch(QObject):
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+                others.append(type(watched).__name__)
+            return False
+
+    watch = Watch()
+    app = QApplication.instance()
+    assert app is not None
+    app.installEventFilter(watch)
+    for screen_id in ALL:
+        window.show_screen(screen_id)
+        qtbot.wait(200)
+    app.removeEventFilter(watch)
+    assert others == []
 
 
 def test_that_tab_reaches_every_field_of_the_form(window: MainWindow, qtbot: QtBot) -> None:

@@ -152,15 +152,15 @@ class CurvePlot(QWidget):
         self._model = SeriesTable(self._x_title, self)
         self._table.setModel(self._model)
         self._table.verticalHeader().hide()
-        self._stack = QStackedLayout()
         self._blank = QWidget()
-        self._stack.addWidget(self._blank)
-        self._stack.addWidget(self._table)
         layout = QVBoxLayout(self)
+        self._stack = QStackedLayout()
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
         layout.addLayout(self._build_header())
         layout.addLayout(self._stack, 1)
+        self._stack.addWidget(self._blank)  # once the layout has a widget: alone it would be shown as a window
+        self._stack.addWidget(self._table)
         self.setAccessibleName(f"Plot of {self.title}")
 
     def _build_header(self) -> QHBoxLayout:

@@ -1,5 +1,8 @@
 """Boxes on the 8 px grid, cards, foldable sections and areas that scroll downwards only."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QBoxLayout,
@@ -16,6 +19,8 @@ from studio.gui.icons import set_icon
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.text import Label
+
+_BY_TAB = Qt.FocusPolicy.TabFocus
 
 
 def row(*items: QWidget | QLayout | int | None, spacing: int = GRID, margin: int = 0) -> QHBoxLayout:
@@ -48,10 +53,10 @@ class Card(QFrame):
         super().__init__(parent)
         self.setProperty("role", "card")
         self.heading = Label(heading, role="strong")
-        self.heading.setVisible(bool(heading))
         self.body = QVBoxLayout()
         self.body.setSpacing(GRID)
         self.setLayout(column(self.heading, self.body, margin=2 * GRID))
+        self.heading.setVisible(bool(heading))  # once it is in the card: alone it would be a window
         self.setAccessibleName(heading)
 
 
@@ -130,6 +135,33 @@ def clear_layout(layout: QLayout) -> None:
         elif inner is not None:
             clear_layout(inner)
             inner.deleteLater()
+
+
+def order_tabs(*areas: QWidget) -> None:
+    """Let Tab go through the areas in turn, within each as its layouts run; Qt's own order is that of creation."""
+    stops = [widget for area in areas for widget in _in_layout_order(area) if widget.focusPolicy() & _BY_TAB]
+    for before, after in pairwise(stops):
+        QWidget.setTabOrder(before, after)
+
+
+def _in_layout_order(widget: QWidget) -> Iterator[QWidget]:
+    yield widget
+    layout = widget.layout()
+    scrolled = widget.widget() if isinstance(widget, QScrollArea) else None
+    if scrolled is not None:
+        yield from _in_layout_order(scrolled)
+    elif layout is not None:
+        yield from _items_of(layout)
+
+
+def _items_of(layout: QLayout) -> Iterator[QWidget]:
+    for place in range(layout.count()):
+        item = layout.itemAt(place)
+        widget, inner = item.widget() if item else None, item.layout() if item else None
+        if widget is not None:
+            yield from _in_layout_order(widget)
+        elif inner is not None:
+            yield from _items_of(inner)
 
 
 def _filled(

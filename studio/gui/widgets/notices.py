@@ -46,13 +46,13 @@ class EmptyState(QWidget):
         self.advice.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         self.advice.setMinimumWidth(45 * GRID)
         self.action = button(action, clicked)
-        self.action.setVisible(bool(action))
         centre = Qt.AlignmentFlag.AlignHCenter
         box = column(None, spacing=GRID, margin=3 * GRID)
         for widget in (IconLabel(icon, "muted", 32), self.heading, self.advice, self.action):
             box.addWidget(widget, 0, centre)
         box.addStretch(1)
         self.setLayout(box)
+        self.action.setVisible(bool(action))
 
 
 class Progress(QWidget):

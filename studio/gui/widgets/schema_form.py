@@ -60,9 +60,9 @@ class SchemaForm(QWidget):
         self._advanced_grid = FieldGrid([*(self.rows[name] for name in rest), *also_advanced])
         self.advanced = Fold("Advanced")
         self.advanced.body.addWidget(self._advanced_grid)
-        self.advanced.setVisible(bool(rest or also_advanced))
         self._advanced_names = set(rest)
         self.setLayout(column(self._basic_grid, self.advanced))
+        self.advanced.setVisible(bool(rest or also_advanced))
         for made in self.rows.values():
             made.edited.connect(self._pass_on)
         self.set_values({})

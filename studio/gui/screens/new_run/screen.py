@@ -20,7 +20,7 @@ from studio.gui.screens.new_run.spec_files import SpecFiles
 from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import icon_button
-from studio.gui.widgets.layout import ScrollColumn, boxed, column, row
+from studio.gui.widgets.layout import ScrollColumn, boxed, column, order_tabs, row
 from studio.gui.widgets.notices import ErrorCard
 from studio.gui.widgets.text import title
 
@@ -113,7 +113,7 @@ class NewRunScreen(Screen):
         self.form_area.body.addWidget(self.form)
         body = column(top, self.form_area, spacing=0)
         body.setStretch(1, 1)
-        left = boxed(body)
+        left = self._left = boxed(body)
         splitter = QSplitter(Qt.Orientation.Horizontal)
         splitter.addWidget(left)
         splitter.addWidget(self.preflight)
@@ -220,6 +220,7 @@ class NewRunScreen(Screen):
         self.preflight.show_check(check)
         self.form.show_plan(check.plan)
         self._show_problems(check.problems)
+        order_tabs(self._left, self.preflight)  # cards and advice come and go
 
     def _show_problems(self, problems: tuple[Problem, ...]) -> None:
         self.form.show_problems(problems)
