@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ from pydantic import BaseModel
 
 from studio.core.errors import UserError
 from studio.core.problems import Problem
+from studio.core.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Progress = Callable[[str, float | None], None]
 PIPE_WIDTH = 400  # of tables that are not read on a screen: nothing is cut
 
 

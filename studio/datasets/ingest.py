@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from studio.core.errors import UserError
+from studio.core.progress import CancelCheck, Progress
 from studio.datasets.profile import Profile
-from studio.datasets.progress import CancelCheck, Meter, Progress
+from studio.datasets.progress import Meter
 from studio.datasets.readers import find_files, read_rows
 from studio.datasets.store import INDEX_FILE, OFFSET, ROWS_FILE
 

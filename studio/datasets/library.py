@@ -11,6 +11,7 @@ from pathlib import Path
 from studio.core.errors import InvalidSpecError, UserError
 from studio.core.facts import DataFacts
 from studio.core.problems import Problem, did_you_mean
+from studio.core.progress import CancelCheck, Progress
 from studio.datasets.check import check_mapping
 from studio.datasets.detect import Detection
 from studio.datasets.disk import disk_errors
@@ -21,7 +22,6 @@ from studio.datasets.lint import keep_usable
 from studio.datasets.names import checked_name, slug
 from studio.datasets.origin import name_of, origin_of
 from studio.datasets.profile import Profile
-from studio.datasets.progress import CancelCheck, Progress
 from studio.datasets.store import FACTS_FILE, Record, StoredDataset, read_record, write_record
 
 _UNFINISHED = ".adding-"

@@ -7,9 +7,10 @@ from typing import Any
 from studio.core.errors import UserError
 from studio.core.facts import DataFacts
 from studio.core.problems import Problem
+from studio.core.progress import CancelCheck, Progress
 from studio.core.units import format_count
 from studio.datasets.ingest import store_rows
-from studio.datasets.progress import CancelCheck, Meter, Progress
+from studio.datasets.progress import Meter
 from studio.datasets.render import render_row
 from studio.datasets.store import StoredDataset, read_record, write_record
 

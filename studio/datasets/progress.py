@@ -1,20 +1,9 @@
-"""How long work says where it stands, and how it learns that nobody waits for it any more."""
+"""Progress through files in bytes."""
 
 from collections.abc import Callable
 
 from studio.core.errors import Cancelled
-
-Progress = Callable[[str, float | None], None]
-CancelCheck = Callable[[], bool]
-
-
-def ignore_progress(phase: str, fraction: float | None) -> None:
-    """For work that nobody watches."""
-
-
-def never() -> bool:
-    """For work that nobody cancels."""
-    return False
+from studio.core.progress import CancelCheck, Progress, ignore_progress, never
 
 
 class Meter:

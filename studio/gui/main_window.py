@@ -1,6 +1,6 @@
 """The main window: rail, screens, status line, commands."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QDragEnterEvent, QDropEvent
@@ -24,6 +24,9 @@ from studio.gui.widgets.notices import Toast
 from studio.gui.widgets.questions import ask
 from studio.gui.widgets.text import Label
 
+if TYPE_CHECKING:
+    from studio.gui.help import HelpDialog
+
 SPEC_ENDINGS = (".yaml", ".yml", ".json")
 
 
@@ -39,6 +42,7 @@ class MainWindow(QMainWindow):
         self._active_runs: list[str] = []
         self._may_close = False
         self._asking: Task | None = None
+        self._help: HelpDialog | None = None
         self.rail = Rail(SCREENS)
         self.stack = QStackedWidget()
         content = row(self.rail, self.stack, spacing=0)
@@ -138,6 +142,9 @@ class MainWindow(QMainWindow):
         for name in ("light", "dark", "system"):
             choose = lambda name=name: self._choose_theme(name)  # noqa: E731
             add(Command(f"theme_{name}", f"Theme: {name}", choose, "View"))
+        add(Command("help", "Help on this screen", self._show_help, "Help", "F1"))
+        add(Command("keyboard", "Keyboard", lambda: self._show_help("keyboard"), "Help"))
+        add(Command("changelog", "What is new", lambda: self._show_help("changelog"), "Help"))
         add(Command("palette", "Find a command…", self.palette_popup.open, "Help", "Ctrl+Shift+P"))
         add(Command("welcome", "Train your first model", lambda: self.show_screen("first_run"), "Help"))
         add(Command("logs", "Open the folder of logs", self._open_logs, "Help"))
@@ -152,6 +159,13 @@ class MainWindow(QMainWindow):
         chosen = self.backend.load_settings().model_copy(update={"theme": name})
         dress(chosen)
         run_task(self, self.backend.save_settings, chosen)
+
+    def _show_help(self, page: str = "") -> None:
+        from studio.gui.help import HelpDialog
+
+        if self._help is None:
+            self._help = HelpDialog(self)
+        self._help.show_page(page or (self.current.id if self.current is not None else ""))
 
     def _open_logs(self) -> None:
         folder = self.backend.home().logs

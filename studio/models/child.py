@@ -12,23 +12,13 @@ from typing import IO, Any
 
 from studio.core.errors import Cancelled, MachineError, StudioError, UserError
 from studio.core.paths import home, import_root
+from studio.core.progress import CancelCheck, Progress, ignore_progress, never
 
-Progress = Callable[[str, float | None], None]
-Cancel = Callable[[], bool]
 Main = Callable[[Progress], Mapping[str, Any]]
 
 _POLL_S = 0.1
 _GRACE_S = 5.0
 _ERRORS: dict[str, type[StudioError]] = {"user": UserError, "machine": MachineError, "failed": StudioError}
-
-
-def ignore_progress(phase: str, fraction: float | None) -> None:
-    """The progress callback of a caller who does not watch."""
-
-
-def never() -> bool:
-    """The cancel callback of a caller who does not cancel."""
-    return False
 
 
 def run_child(
@@ -38,7 +28,7 @@ def run_child(
     request: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     progress: Progress | None = None,
-    cancelled: Cancel | None = None,
+    cancelled: CancelCheck | None = None,
 ) -> dict[str, Any]:
     """Run ``python -m module arguments`` to its end and return its result.
 
@@ -91,6 +81,7 @@ def read_request() -> dict[str, Any]:
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {
+        "OMP_WAIT_POLICY": "passive",  # spinning threads crawl as soon as anything else wants a core
         **os.environ,
         "PYTHONPATH": str(import_root()),
         "PYTHONUNBUFFERED": "1",
@@ -108,7 +99,7 @@ def _send(process: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
         return  # it ended before it read anything; its exit code and stderr tell why
 
 
-def _follow(process: subprocess.Popen[str], progress: Progress, cancelled: Cancel) -> dict[str, Any]:
+def _follow(process: subprocess.Popen[str], progress: Progress, cancelled: CancelCheck) -> dict[str, Any]:
     """Pass progress on until the child closes its stdout; return its last message."""
     lines: queue.Queue[str | None] = queue.Queue()
     assert process.stdout is not None

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from studio.core.errors import MachineError, StudioError, UserError
+from studio.core.progress import Progress
 from studio.core.units import format_bytes
-from studio.models.child import Progress, child_main, read_request
+from studio.models.child import child_main, read_request
 from studio.models.files import check_disk, choose_files
 from studio.models.header import PICKLES
 

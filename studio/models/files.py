@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from studio.core.errors import Cancelled, MachineError
+from studio.core.progress import CancelCheck, Progress
 from studio.core.units import format_bytes
-from studio.models.child import Cancel, Progress
 from studio.models.header import weight_files
 
 # everything a model needs; never pickles (*.bin) and never code (*.py)
@@ -31,7 +31,7 @@ def choose_files(names: Iterable[str]) -> list[str]:
     return [*_matching(plain, COMPANIONS), *weights]
 
 
-def copy_model(source: Path, target: Path, progress: Progress, cancelled: Cancel) -> None:
+def copy_model(source: Path, target: Path, progress: Progress, cancelled: CancelCheck) -> None:
     """Hard-link the weights of the model folder ``source`` into ``target`` where possible, copy the rest."""
     weights = {file.name for file in weight_files(source)}
     companions = _matching((file.name for file in source.iterdir() if file.is_file()), COMPANIONS)
@@ -70,7 +70,7 @@ def _link(source: Path, target: Path) -> bool:
     return True
 
 
-def _copy(source: Path, target: Path, cancelled: Cancel) -> None:
+def _copy(source: Path, target: Path, cancelled: CancelCheck) -> None:
     check_disk(target.parent, source.stat().st_size)
     with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(_CHUNK_BYTES):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from studio.core.errors import UserError
 from studio.core.facts import ModelFacts
-from studio.models.child import Cancel, Progress, run_child
+from studio.core.progress import CancelCheck, Progress
+from studio.models.child import run_child
 from studio.models.library import ModelLibrary
 
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9_][\w.-]{0,95})?")
@@ -33,7 +34,7 @@ def download_model(
     endpoint: str | None = None,
     token: str | None = None,
     progress: Progress | None = None,
-    cancelled: Cancel | None = None,
+    cancelled: CancelCheck | None = None,
 ) -> ModelFacts:
     """Download the model ``repo`` ("ORG/NAME") at ``revision`` (else its main branch) into the library.
 

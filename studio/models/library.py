@@ -11,7 +11,8 @@ from pathlib import Path
 from studio.core.errors import MachineError, UserError, refused
 from studio.core.facts import ModelFacts
 from studio.core.problems import Problem, did_you_mean
-from studio.models.child import Cancel, Progress, ignore_progress, never, run_child
+from studio.core.progress import CancelCheck, Progress, ignore_progress, never
+from studio.models.child import run_child
 from studio.models.config import read_config
 from studio.models.entry import (
     MAX_NAME_CHARS,
@@ -74,7 +75,7 @@ class ModelLibrary:
         source: str = "",
         copy: bool = False,
         progress: Progress | None = None,
-        cancelled: Cancel | None = None,
+        cancelled: CancelCheck | None = None,
     ) -> ModelFacts:
         """Add a model folder or a GGUF file and return its facts.
 
@@ -173,7 +174,7 @@ class ModelLibrary:
         return facts
 
     def _convert(
-        self, file: Path, name: str, license: str, source: str, progress: Progress, cancelled: Cancel
+        self, file: Path, name: str, license: str, source: str, progress: Progress, cancelled: CancelCheck
     ) -> ModelFacts:
         for known in self.entries():
             if known.source == (source or f"gguf:{file}") and known.facts.name == name:

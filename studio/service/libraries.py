@@ -2,8 +2,8 @@
 
 from studio.core.facts import ModelFacts
 from studio.core.paths import home
+from studio.core.progress import CancelCheck, Progress
 from studio.datasets.library import DatasetLibrary
-from studio.datasets.progress import CancelCheck, Progress
 from studio.models.library import ModelLibrary
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from studio.catalog.rows import Labels, RunRecord
 from studio.core.errors import UserError
 from studio.core.paths import Home, home
 from studio.core.problems import Problem
+from studio.core.progress import Progress
 from studio.core.state import ACTIVE
 from studio.rundir.layout import RunFolder, read_json
 from studio.rundir.lock import is_alive
@@ -23,7 +24,6 @@ from studio.rundir.log import read_events
 from studio.service.run_labels import read_labels
 
 WINDOWS_START_S = 20.0  # a worker there takes its lock itself, some seconds after its launch
-Progress = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from studio.rundir.log import read_events
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from studio.service.run_index import Progress, Rebuilt
+    from studio.core.progress import Progress
+    from studio.service.run_index import Rebuilt
     from studio.service.run_report import Comparison
 
 __all__ = ["RunFilter", "RunRow"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from studio.core.errors import Cancelled, MachineError, UserError
 from studio.core.paths import Home
+from studio.core.progress import CancelCheck, Progress, ignore_progress, never
 from studio.core.units import GIB, format_bytes
 from studio.datasets.library import DatasetLibrary
-from studio.datasets.progress import CancelCheck, Progress, ignore_progress, never
 from studio.models.library import ModelLibrary
 from studio.rundir.lock import RunLock
 from studio.service.settings import load

@@ -14,8 +14,8 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from studio.core.errors import Cancelled, MachineError, UserError
+from studio.core.progress import CancelCheck, Progress
 from studio.core.units import MIB, format_bytes
-from studio.datasets.progress import CancelCheck, Progress
 
 WHEELS_VARIABLE = "PET_STUDIO_WHEELS"
 UNPACKED_LIMIT_BYTES = 256 * MIB
