@@ -19,6 +19,8 @@ CUDA_SLACK = 0.05  # what the caching allocator reserves beyond what lives in it
 # what the C library's heap holds beyond what lives in it, measured on a 135M decoder: returning memory to the
 # system at once would take it away, but costs half the speed
 HEAP_SLACK, HEAP_LAYERS = 0.3, 8
+# rows of mixed lengths leave holes of every size: fitted to whole runs of a 22M encoder and a 135M decoder
+MIXED_LENGTHS, MIXED_HOLES = 1.5, 2.7
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ def phases(inputs: EstimateInputs, batch: Batch, kept: Activations) -> list[Phas
 def _heap_slack(inputs: EstimateInputs, kept: Activations, peak: Phase) -> int:
     """Holes in the heap, and the copy of the weights that conversion to another precision leaves behind."""
     converted = inputs.model.weight_bytes if inputs.model.weight_bytes != inputs.model.params * inputs.width else 0
-    return round(HEAP_SLACK * peak.total + HEAP_LAYERS * (kept.one_layer + kept.workspace)) + converted
+    lengths = inputs.lengths
+    mixed = lengths is not None and lengths.longest > MIXED_LENGTHS * lengths.p50
+    holes = HEAP_SLACK * peak.total + HEAP_LAYERS * (kept.one_layer + kept.workspace)
+    return round(holes * (MIXED_HOLES if mixed else 1)) + converted
 
 
 def _cuda_slack(peak: Phase) -> int:

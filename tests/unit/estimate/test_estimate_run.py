@@ -105,7 +105,7 @@ def test_that_the_first_advice_makes_the_run_fit() -> None:
 
 
 def test_that_the_advised_batch_is_the_largest_that_fits() -> None:
-    run = inputs(device=cpu(free_gib=2), micro_batch=16)
+    run = inputs(device=cpu(free_gib=4), micro_batch=16)
     advice = next(a for a in estimate_run(run).advice if "train.micro_batch" in a.patch and len(a.patch) == 1)
     size = advice.patch["train.micro_batch"]
     assert estimate_run(replace(run, micro_batch=size)).verdict == "fits"

@@ -101,6 +101,24 @@ def test_that_the_total_is_near_the_peak_of_a_real_process(
     assert measure_memory(run).total == pytest.approx(measured_mib * MIB, rel=tolerance)
 
 
+@pytest.mark.parametrize(
+    ("facts", "longest_row", "batch", "measured_mib"),
+    [
+        ({"mean": 153.0, "p50": 143, "p95": 300, "longest": 461, "trained": 2.0}, 512, 16, 8664),
+        ({"mean": 19.6, "p50": 18, "p95": 31, "longest": 50, "trained": 2.2}, 96, 8, 1650),
+    ],
+)
+def test_that_whole_runs_on_rows_of_mixed_lengths_are_foreseen(
+    facts: dict[str, float], longest_row: int, batch: int, measured_mib: int
+) -> None:
+    """Peaks of finished runs (BoolQ and the quickstart, evals and samples included) on the same machine."""
+    run = inputs(
+        declared=lora(MODEL, 8), micro_batch=8, effective_batch=batch, precision="bf16",
+        lengths=lengths(**facts), max_length=longest_row,
+    )  # fmt: skip
+    assert measure_memory(run).total == pytest.approx(measured_mib * MIB, rel=0.12)
+
+
 def test_that_trainables_cost_sixteen_bytes_each() -> None:
     parts = measure_memory(inputs(declared=lora(MODEL, 8)))
     trainable = measure_footprint(lora(MODEL, 8), family_of(MODEL)).trainable

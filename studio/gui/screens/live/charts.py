@@ -38,7 +38,8 @@ class RunCharts(QWidget):
         self.power = _plot("Power", 1, floor=0, unit="W", over_time=True, value_text=lambda value: f"{value:.0f}")
         self.heat = _plot("Temperature", 4, unit="°C", over_time=True, value_text=lambda value: f"{value:.0f}")
         self.plots = (self.loss, self.rate, self.norm, self.speed, self.memory, self.power, self.heat)
-        self._no_meter = muted("This device reports neither power nor temperature.")
+        # no wrapping: a label whose height depends on its width would stretch the plots past the window
+        self._no_meter = muted("This device has no power meter.", wrap=False)
         self._build()
         self.set_meters(power=False, temperature=False)
 
