@@ -1,5 +1,6 @@
 """The main window: rail, screens, status line, commands."""
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, QUrl
@@ -80,7 +81,8 @@ class MainWindow(QMainWindow):
     def start_background_work(self) -> None:
         """What the first paint need not wait for."""
         run_task(self, self.backend.devices, done=self._show_devices)
-        run_task(self, preload)
+        # a full collection among all that was imported takes longer than a frame; nothing of it ever goes away
+        run_task(self, preload, done=lambda _none: gc.freeze())
         self._ask_for_active_runs()
         self._pulse.start()
 

@@ -17,8 +17,9 @@ SCHEMA = 1
 class Settings(BaseModel):
     """What the user prefers; every field has a default.
 
-    ``font_scale`` is the text size, 1.0 = normal; ``tariff_per_kwh`` is a price in ``currency``; ``grid`` is a region of the carbon table or grams of CO2 per
-    kWh; ``device`` is "auto" or a device id; ``starter_wheels`` is a folder that replaces the package index.
+    ``font_scale`` is the text size, 1.0 = normal; ``tariff_per_kwh`` is a price in ``currency``; ``grid`` is a region
+    of the carbon table or grams of CO2 per kWh; ``device`` is "auto" or a device id; ``starter_wheels`` is a folder
+    that replaces the package index.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -66,7 +66,13 @@ def measure(platform: str, repeats: int) -> list[float]:
     seconds = []
     for _ in range(repeats + 1):
         done = subprocess.run(
-            [sys.executable, "-c", PROBE], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+            [sys.executable, "-c", PROBE],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         seconds.append(float(done.stdout.splitlines()[-1]))
     return seconds[1:]

@@ -1,4 +1,4 @@
-"""Run as a program: starts the window as the studio does, visits each screen once, prints the longest pauses as JSON."""
+"""A program: starts the window as the studio does, visits each screen once, prints the longest pauses as JSON."""
 
 import json
 import sys
@@ -35,8 +35,11 @@ def main() -> None:
     window.show_screen("first_run")
     window.show()
     wait(50)
+    heartbeat = Heartbeat(window)
     window.start_background_work()
-    pauses = {}
+    wait(1500)
+    pauses = {"start": heartbeat.longest_ms()}
+    heartbeat.stop()
     for screen in ORDER:
         heartbeat = Heartbeat(window)
         wait(100)

@@ -1,9 +1,9 @@
 """What the pictures show: a home with a dozen runs, and a backend that answers with realistic facts."""
 
-import calendar
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,17 +23,19 @@ from tests.gui.fake_backend import BOOLQ, ENCODER, IMDB, MODEL, WHERE, FakeBacke
 from tests.gui.run_writer import RunWriter, write_running
 from tests.helpers import estimates
 
-NOW = float(calendar.timegm((2026, 11, 24, 9, 41, 0)))
+NOW = datetime(2026, 11, 24, 9, 41, tzinfo=UTC).timestamp()
 LIVE = "20261124-093600-boolq-lora-r16-7c1e"
-COMPARED = ("boolq-lora-r16-lr1e-3", "boolq-lora-r8", "boolq-bitfit")
+COMPARED = ("boolq-lora-r16-lr1e-3", "boolq-lora-r8", "boolq-lora-r2")
 QWEN = MODEL.model_copy(update={
-    "name": "qwen2.5-1.5b", "path": "/models/qwen2.5-1.5b", "architecture": "Qwen2ForCausalLM", "model_type": "qwen2", "params": 1_543_714_304,
-    "weight_bytes": 3_087_467_144, "layers": 28, "hidden": 1536, "intermediate": 8960, "heads": 12, "kv_heads": 2,
+    "name": "qwen2.5-1.5b", "path": "/models/qwen2.5-1.5b", "architecture": "Qwen2ForCausalLM",
+    "model_type": "qwen2", "params": 1_543_714_304, "weight_bytes": 3_087_467_144, "layers": 28,
+    "hidden": 1536, "intermediate": 8960, "heads": 12, "kv_heads": 2,
     "head_dim": 128, "vocab": 151_936, "max_positions": 131_072,
 })  # fmt: skip
 MISTRAL = MODEL.model_copy(update={
-    "name": "mistral-7b-v0.3", "path": "/models/mistral-7b-v0.3", "architecture": "MistralForCausalLM", "model_type": "mistral",
-    "params": 7_248_023_552, "weight_bytes": 14_496_047_104, "layers": 32, "hidden": 4096, "intermediate": 14_336,
+    "name": "mistral-7b-v0.3", "path": "/models/mistral-7b-v0.3", "architecture": "MistralForCausalLM",
+    "model_type": "mistral", "params": 7_248_023_552, "weight_bytes": 14_496_047_104, "layers": 32,
+    "hidden": 4096, "intermediate": 14_336,
     "heads": 32, "kv_heads": 8, "head_dim": 128, "vocab": 32_768, "max_positions": 32_768, "tied_embeddings": False,
     "has_chat_template": False,
 })  # fmt: skip
@@ -45,6 +47,7 @@ CHATS = BOOLQ.model_copy(update={
     "name": "support-chats", "rows": 48_210, "columns": ("messages",), "format": "messages", "license": "",
     "mapping": {"messages": "messages"}, "source": "support-chats.jsonl",
 })  # fmt: skip
+LENGTHS = estimates.lengths(mean=171, longest=930, max_length=1024)
 QUESTIONS = (
     ("Which nerve supplies the deltoid muscle?", "anatomy"),
     ("Which vitamin is the cofactor of pyruvate carboxylase?", "biochemistry"),
@@ -81,14 +84,14 @@ RUNS = (
     Told("20261124-074000", "mistral-support", "failed", model="mistral-7b-v0.3", data="support-chats",
          trainable=20_971_520, steps=600, done=41, tags=("support",)),
     Told("20261123-221200", "boolq-lora-r16-lr1e-3", "completed", trainable=921_600, floor=0.31, decay=40,
-         tags=("paper", "sweep"), star=True, notes="Best so far. Repeat with three seeds before it goes into the table."),
+         tags=("paper", "sweep"), star=True, notes="Best so far. Repeat with three seeds before it goes in the table."),
     Told("20261123-214000", "boolq-lora-r8", "completed", floor=0.36, decay=62, tags=("paper", "sweep")),
-    Told("20261123-211500", "boolq-bitfit", "completed", use="bitfit", trainable=103_680, floor=0.62, decay=95,
+    Told("20261123-211500", "boolq-lora-r2", "completed", trainable=115_200, floor=0.62, decay=95,
          tags=("paper",)),
     Told("20261123-180300", "boolq-full", "stopped", use="full", trainable=134_515_008, done=120, floor=0.4, decay=50,
          tags=("paper",)),
     Told("20261122-162000", "imdb-minilm", "completed", use="bitfit", model="minilm-l6", data="imdb-sample",
-         trainable=30_720, steps=120, done=120, floor=0.3, decay=45),
+         trainable=26_112, steps=120, done=120, floor=0.3, decay=45),
     Told("20261122-101500", "subjects-qwen", "paused", model="qwen2.5-1.5b", data="medical-subjects",
          trainable=4_358_144, steps=400, done=260, floor=0.22, decay=80, tags=("long",), star=True),
     Told("20261121-193000", "support-qwen", "crashed", model="qwen2.5-1.5b", data="support-chats",
@@ -131,7 +134,8 @@ def _describe(writer: RunWriter, told: Told) -> None:
         "model": {"source": f"library:{told.model}"},
         "data": {"source": f"library:{told.data}"},
     }
-    params = {"rank": 16 if "r16" in told.name else 8} if told.use == "lora" else {}
+    rank = next((rank for rank in (16, 4, 2) if f"r{rank}" in told.name.split("-")), 8)
+    params = {"rank": rank} if told.use == "lora" else {}
     spec["method"] = {"placements": [{"use": told.use, "params": params}]}
     spec["train"] = {"learning_rate": 1e-3 if "lr1e-3" in told.name else 2e-4, "max_steps": told.steps}
     writer.folder.spec.write_text(json.dumps(spec))
@@ -144,7 +148,8 @@ def _end(writer: RunWriter, told: Told) -> None:
         writer.finish()
         return
     if told.state == "failed":
-        writer.add(Failed(writer.clock + 1, "MachineError", "the GPU ran out of memory: 24.1 GiB were needed at step 42",
+        message = "the GPU ran out of memory: 24.1 GiB were needed at step 42"
+        writer.add(Failed(writer.clock + 1, "MachineError", message,
                           "take a micro-batch of 2, or recompute activations", "device cuda:0"))  # fmt: skip
     if told.state == "crashed":
         writer.folder.worker.write_text(json.dumps({"pid": 1, "created": writer.clock}))
@@ -161,10 +166,8 @@ def _write_live(runs: Path) -> RunWriter:
 
 
 def _seconds(stamp: str) -> float:
-    digits = stamp.replace("-", "")
-    return float(
-        calendar.timegm(tuple(int(digits[i : i + n]) for i, n in ((0, 4), (4, 2), (6, 2), (8, 2), (10, 2), (12, 2))))
-    )
+    moment = datetime.strptime(stamp, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    return moment.timestamp()
 
 
 class GalleryBackend(FakeBackend):
@@ -254,22 +257,28 @@ def draft(model: str, use: str, **train: Any) -> dict[str, Any]:
     params = {"rank": 16, "alpha": 32.0} if use == "lora" else {}
     return {
         "version": 1, "name": f"boolq-{use}", "task": "sft", "model": {"source": f"library:{model}"},
-        "data": {"source": "library:boolq", "max_length": 1024}, "method": {"placements": [{"use": use, "params": params}]},
+        "data": {"source": "library:boolq", "max_length": 1024},
+        "method": {"placements": [{"use": use, "params": params}]},
         "train": {"max_steps": 600, "effective_batch": 16, **train},
     }  # fmt: skip
 
 
 def forecast(model: ModelFacts, raw: Mapping[str, Any], device: DeviceFacts) -> Check:
-    """A plan and the formulas' estimate for it."""
+    """A plan and the formulas' estimate for it; a micro-batch that is not chosen is the largest that fits."""
+    written = raw.get("train", {}).get("micro_batch")
+    sizes = [written] if isinstance(written, int) else [16, 8, 4, 2, 1]
+    checks = [_forecast(model, raw, device, size) for size in sizes]
+    return next((check for check in checks if check.estimate and check.estimate.verdict == "fits"), checks[-1])
+
+
+def _forecast(model: ModelFacts, raw: Mapping[str, Any], device: DeviceFacts, micro: int) -> Check:
     placement = raw["method"]["placements"][0]
-    train = raw.get("train", {})
-    micro = train.get("micro_batch") if isinstance(train.get("micro_batch"), int) else 8
     declared = _declared(model, placement["use"], placement.get("params", {}))
     trainable = sum(decl.count for _, decls in declared for decl in decls)
     inputs = estimates.inputs(
         model, device=device, micro_batch=micro, accumulation=16 // micro, steps=600, train_rows=15_742, eval_rows=200,
-        eval_every=100, max_length=1024, declared=declared, checkpointing=train.get("checkpointing") is True,
-        lengths=estimates.lengths(mean=171, longest=930, max_length=1024), tariff_per_kwh=0.32, grid_g_per_kwh=380,
+        eval_every=100, max_length=1024, declared=declared, lengths=LENGTHS, tariff_per_kwh=0.32, grid_g_per_kwh=380,
+        checkpointing=raw.get("train", {}).get("checkpointing") is True,
     )  # fmt: skip
     placed = PlannedPlacement(
         use=placement["use"], version="1.0.0", where=WHERE, params=placement.get("params", {}),

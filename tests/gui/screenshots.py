@@ -15,8 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +33,7 @@ from studio.gui.theme import theme
 from tests.gui.fake_backend import CPU
 from tests.gui.gallery import COMPARED, LIVE, NOW, GalleryBackend, draft, write_runs
 
-STORED = ROOT / "resources" / "help" / "screens"
+STORED = Path(__file__).resolve().parents[2] / "resources" / "help" / "screens"
 SIZE, WIDE = QSize(1280, 800), QSize(1920, 1080)
 VARIANTS = {
     "light": ("light", 1.0, SIZE),

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 
+from tests.gui.gallery import GalleryBackend
 from tests.gui.screenshots import SCENES, STORED, colors_of, pictures
 
 LIMIT_BYTES = 120 * 1024
@@ -28,6 +30,17 @@ def test_that_the_stored_pictures_are_small_and_all_in_use() -> None:
     names = {f"{scene.name}-{theme}.png" for scene in SCENES for theme in ("light", "dark")}
     assert {path.name for path in STORED.iterdir()} == names
     assert [path.name for path in STORED.iterdir() if path.stat().st_size > LIMIT_BYTES] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("new-run-fits", "fits"), ("new-run-close", "close"), ("new-run-does-not-fit", "does not fit")],
+)
+def test_that_the_pictures_of_new_run_show_the_verdict_they_are_named_for(name: str, verdict: str) -> None:
+    spec = next(scene.argument["spec"] for scene in SCENES if scene.name == name)
+    estimate = GalleryBackend().check(spec).estimate
+    assert estimate is not None
+    assert estimate.verdict == verdict
 
 
 def difference(picture: QImage, stored: Path) -> float:

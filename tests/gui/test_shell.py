@@ -235,7 +235,7 @@ def test_that_everything_focusable_has_a_name(window: MainWindow, qtbot: QtBot, 
 
 
 def test_that_building_screens_never_shows_another_window(window: MainWindow, qtbot: QtBot) -> None:
-    """A part that is made visible before it is put somewhere is a window of its own for a moment, and takes the focus."""
+    """A part that is made visible before it is put somewhere is a window for a moment, and takes the focus."""
     others: list[str] = []
 
     class Watch(QObject):

@@ -1,6 +1,6 @@
 """The one way tables look: whole rows, no grid, numbers right, the keyboard goes everywhere."""
 
-from PySide6.QtCore import QAbstractItemModel, Qt
+from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, Qt
 from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
@@ -51,6 +51,33 @@ def _fit(view: QTableView) -> None:
     view.verticalHeader().setDefaultSectionSize(metrics.height() + 14)
     for column, count in enumerate(view.property(_WIDTHS) or ()):
         view.setColumnWidth(column, count * metrics.averageCharWidth() + 16)
+
+
+class Dispensable(QObject):
+    """Hides columns that a narrow table can do without, in the order given, until ``column`` has its characters."""
+
+    def __init__(self, view: QTableView, *dispensable: int, column: int = 0, characters: int = 16) -> None:
+        super().__init__(view)
+        self._view, self._dispensable = view, dispensable
+        self._column, self._characters = column, characters
+        view.viewport().installEventFilter(self)
+        theme().watch(self, self._fit)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Resize:
+            self._fit()
+        return False
+
+    def _fit(self) -> None:
+        view, advance = self._view, QFontMetrics(body_font()).averageCharWidth()
+        widths = {place: count * advance + 16 for place, count in enumerate(view.property(_WIDTHS) or ())}
+        widths[self._column] = self._characters * advance + 16
+        missing = sum(widths.values()) - view.viewport().width()
+        for place in self._dispensable:
+            hidden = missing > 0
+            missing -= widths.get(place, 0)
+            if view.isColumnHidden(place) != hidden:
+                view.setColumnHidden(place, hidden)
 
 
 def stretch(view: QTableView, column: int = 0) -> None:

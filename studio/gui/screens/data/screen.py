@@ -11,7 +11,7 @@ from studio.core.errors import Cancelled, StudioError
 from studio.core.facts import DataFacts, ModelFacts
 from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
-from studio.gui.models.view import set_widths, stretch, table_view
+from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
 from studio.gui.screens.base import Screen
 from studio.gui.screens.data.panel import DataPanel
 from studio.gui.screens.data.tables import DATA_COLUMNS
@@ -85,6 +85,7 @@ class DataScreen(Screen):
         self.table = table_view("Datasets", self.model, sortable=True)
         set_widths(self.table, 20, 7, 17)
         stretch(self.table)
+        Dispensable(self.table, 2, 1)
         self.table.setMinimumWidth(self.table.fontMetrics().averageCharWidth() * 36)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._on_selection())
         self.empty = EmptyState(

@@ -12,7 +12,7 @@ from studio.gui.widgets.signs import Sign
 from studio.gui.widgets.text import ElidedLabel, Label, muted, number
 
 PROGRESS_PARTS = 1000
-SPACING = 3 * GRID
+SPACING = 4 * GRID
 LEADING = ("step", "remaining")  # as big as the loss
 
 

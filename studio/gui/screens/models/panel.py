@@ -7,7 +7,7 @@ from studio.core.errors import StudioError
 from studio.core.facts import ModelFacts
 from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
-from studio.gui.models.view import set_widths, table_view
+from studio.gui.models.view import Dispensable, set_widths, table_view
 from studio.gui.screens.models.tables import ROLE_COLUMNS, facts_lines, role_lines
 from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
@@ -33,6 +33,7 @@ class ModelPanel(QFrame):
         self._values: dict[str, ElidedLabel] = {}
         table = table_view("Sites by role", self.roles)
         set_widths(table, 11, 11, 6, 10)
+        Dispensable(table, 1, 2, column=4)
         self._sites_heading = strong("Where methods can sit")
         layout = column(self.heading, self._form, GRID, self._sites_heading, table, self.error, margin=2 * GRID)
         layout.setStretch(4, 1)

@@ -12,7 +12,7 @@ from studio.core.errors import Cancelled, StudioError
 from studio.core.facts import ModelFacts
 from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
-from studio.gui.models.view import set_widths, stretch, table_view
+from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
 from studio.gui.screens.base import Screen
 from studio.gui.screens.models.hub_card import HubCard
 from studio.gui.screens.models.panel import ModelPanel
@@ -77,6 +77,7 @@ class ModelsScreen(Screen):
         self.table = table_view("Models", self.model, sortable=True)
         set_widths(self.table, 20, 9, 10, 9)
         stretch(self.table)
+        Dispensable(self.table, 1, 2)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._on_selection())
         self.empty = EmptyState(
             "models",

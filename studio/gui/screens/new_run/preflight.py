@@ -23,7 +23,7 @@ from studio.gui.widgets.text import ElidedLabel, Label, muted, number, strong, t
 
 WAITING = "Choose a model, data and a method: here you see whether the run fits, how long it takes and what it costs."
 SOLVE_FIRST = "The forecast comes back when this is solved."
-WIDEST = 55 * GRID  # px, so that the form keeps its room with large text
+WIDEST = 63 * GRID  # px, so that the form keeps its room with large text
 
 
 class Preflight(QFrame):
@@ -70,6 +70,7 @@ class Preflight(QFrame):
         self.setLayout(column(heading, scroll, hairline(), footer, spacing=0))
         self.layout().setStretch(1, 1)  # type: ignore[union-attr]
         self.show_check(None)
+        theme().watch(self, lambda: self.show_check(self._check))  # the parts' colours are the theme's
 
     def sizeHint(self) -> QSize:
         return QSize(min(self.fontMetrics().averageCharWidth() * 46, WIDEST), 60 * GRID)
