@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Set the studio up in ``.venv`` and run it, or run its tests. Needs Python 3.11 and nothing else.
 
-    python3 packaging/bootstrap.py run [--headless] [options of the studio]
-    python3 packaging/bootstrap.py test [options of pytest]
+python3 packaging/bootstrap.py run [--headless] [options of the studio]
+python3 packaging/bootstrap.py test [options of pytest]
 """
 
 import hashlib
@@ -17,15 +17,15 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
 QT_LIBRARIES = (
-    "libegl1", "libgl1", "libopengl0", "libxkbcommon0", "libdbus-1-3", "libfontconfig1", "libxcb-icccm4", "libxcb-keysyms1",
-    "libxcb-cursor0", "libxcb-image0", "libxcb-render-util0", "libxcb-shape0", "libxcb-xinerama0", "libxcb-xkb1",
+    "libegl1", "libgl1", "libopengl0", "libxkbcommon0", "libdbus-1-3", "libfontconfig1", "libxcb-icccm4",
+    "libxcb-keysyms1", "libxcb-cursor0", "libxcb-image0", "libxcb-render-util0", "libxcb-shape0", "libxcb-xinerama0", "libxcb-xkb1",
     "libxkbcommon-x11-0", "libglib2.0-0",
 )  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:
     """The exit code of what was run."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts this may well have an older one
         return fail(f"PET Studio needs Python 3.11 or newer; this is {sys.version.split()[0]}")
     if not argv or argv[0] not in ("run", "test"):
         print(__doc__)
@@ -127,7 +127,11 @@ def test(rest: list[str]) -> int:
 
 def has_display() -> bool:
     """Whether a window can open."""
-    return os.name == "nt" or sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return (
+        os.name == "nt"
+        or sys.platform == "darwin"
+        or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    )
 
 
 def venv_python() -> Path:

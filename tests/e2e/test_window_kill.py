@@ -68,7 +68,7 @@ def test_that_a_killed_window_leaves_the_run_alone_and_a_new_one_shows_it_withou
     qtbot.waitUntil(lambda: screen.view.snapshot.step > 3, timeout=20_000)
     wait_until_ended(run_id)
     qtbot.waitUntil(lambda: screen.view.state == "completed", timeout=20_000)
-    steps, losses = screen.view.charts.loss._curves["raw"].item.getData()
-    assert steps.tolist() == list(range(1, STEPS + 1))
-    assert len(losses) == STEPS
+    drawn = screen.view.charts.loss._curves["raw"]
+    assert drawn.x.tolist() == list(range(1, STEPS + 1))
+    assert len(drawn.y) == STEPS
     screen.leave()
