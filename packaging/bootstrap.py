@@ -18,8 +18,8 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
 QT_LIBRARIES = (
     "libegl1", "libgl1", "libopengl0", "libxkbcommon0", "libdbus-1-3", "libfontconfig1", "libxcb-icccm4",
-    "libxcb-keysyms1", "libxcb-cursor0", "libxcb-image0", "libxcb-render-util0", "libxcb-shape0", "libxcb-xinerama0", "libxcb-xkb1",
-    "libxkbcommon-x11-0", "libglib2.0-0",
+    "libxcb-keysyms1", "libxcb-cursor0", "libxcb-image0", "libxcb-render-util0", "libxcb-shape0", "libxcb-xinerama0",
+    "libxcb-xkb1", "libxkbcommon-x11-0", "libglib2.0-0",
 )  # fmt: skip
 
 
