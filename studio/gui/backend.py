@@ -200,6 +200,21 @@ class Backend:
 
         save(settings)
 
+    def has_token(self) -> bool:
+        """Whether a hub token is kept."""
+        from studio.models.tokens import get_token
+
+        return get_token() is not None
+
+    def save_token(self, token: str | None) -> None:
+        """Keep a hub token, or forget it."""
+        from studio.models import tokens
+
+        if token is None:
+            tokens.delete_token()
+        else:
+            tokens.set_token(token)
+
     def active_runs(self) -> list[str]:
         """Ids of runs that train now."""
         from studio.core.state import ACTIVE

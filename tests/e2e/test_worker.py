@@ -62,11 +62,11 @@ def test_that_a_worker_killed_at_twenty_random_moments_repeats_the_uninterrupted
     tiny_llama: Path, questions: Path
 ) -> None:
     chance = random.Random(7)
-    spec = tiny.questions_spec(tiny_llama, questions, max_steps=60, eval_every=20, save_every=2)
+    spec = tiny.questions_spec(tiny_llama, questions, max_steps=400, eval_every=100, save_every=2)
     spec["method"]["placements"][0]["params"]["dropout"] = 0.1
     reference = start_run(spec)
     whole = losses(wait_until_ended(reference))
-    assert len(whole) == 60
+    assert len(whole) == 400
 
     run_id = start_run(spec)
     folder = run_folder(run_id)
@@ -77,7 +77,7 @@ def test_that_a_worker_killed_at_twenty_random_moments_repeats_the_uninterrupted
         if kills % 5 == 0:
             time.sleep(chance.uniform(0.0, 2.5))
         else:
-            wait_for(lambda start=before: step_of(run_id) >= min(start + 2, 59) or not is_alive(folder.path))
+            wait_for(lambda start=before: step_of(run_id) >= min(start + 2, 399) or not is_alive(folder.path))
             time.sleep(chance.uniform(0.0, 0.05))
         if not is_alive(folder.path):
             break  # it finished between two kills

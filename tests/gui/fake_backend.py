@@ -153,6 +153,13 @@ class FakeBackend(Backend):
         self.starter_error: StudioError | None = None
         self.running: list[str] = []
         self.settings: Any = None
+        self.token: str | None = None
+
+    def has_token(self) -> bool:
+        return self.token is not None
+
+    def save_token(self, token: str | None) -> None:
+        self.token = token
 
     def models(self) -> list[ModelFacts]:
         return list(self.model_list)

@@ -1,6 +1,7 @@
 """The welcome screen: from nothing to a run with one button."""
 
 import pytest
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -27,6 +28,12 @@ def test_that_the_button_fetches_starts_and_goes_to_the_run(
         screen.begin.click()
     assert went.args == ["run", "20261124-063100-run-4f2a"]
     assert [name for name, _ in backend.calls] == ["fetch_starter", "start_run"]
+
+
+def test_that_return_presses_the_button_too(screen: FirstRunScreen, backend: FakeBackend, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(screen.navigate):
+        qtbot.keyClick(screen.begin, Qt.Key.Key_Return)
+    assert "start_run" in [name for name, _ in backend.calls]
 
 
 def test_that_a_failed_fetch_is_explained_and_can_be_repeated(

@@ -65,3 +65,17 @@ def test_that_settings_survive_in_the_real_file(screen: SettingsScreen, qtbot: Q
     screen.rows["font_scale"].edited.emit("font_scale", 1.25)
     screen.leave()
     qtbot.waitUntil(lambda: getattr(load(), "font_scale", None) == 1.25)
+
+
+def test_that_a_hub_token_is_kept_unseen_and_forgotten(
+    screen: SettingsScreen, backend: FakeBackend, qtbot: QtBot
+) -> None:
+    field = screen.token
+    assert field.entry.echoMode() == field.entry.EchoMode.Password
+    QTest.keyClicks(field.entry, " hf_secret ")
+    field.save.click()
+    qtbot.waitUntil(field.forget.isEnabled)
+    assert backend.token == "hf_secret"
+    assert field.entry.text() == ""
+    field.forget.click()
+    qtbot.waitUntil(lambda: backend.token is None and not field.forget.isEnabled())

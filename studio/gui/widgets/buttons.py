@@ -19,7 +19,7 @@ def button(
     """A push button; ``role`` is "", primary, quiet, danger or chip. ``&`` in the text marks its key."""
     result = QPushButton(text, parent)
     result.setProperty("role", role)
-    result.setAutoDefault(False)
+    result.setAutoDefault(role == "primary")  # then Return presses it too, not Space alone
     if icon:
         set_icon(result, icon, _icon_token(role))
     if help:

@@ -12,6 +12,7 @@ from studio.core.problems import Problem
 from studio.gui.appearance import FONT_SCALES, dress
 from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
+from studio.gui.screens.settings.token import TokenField
 from studio.gui.tasks import Debounce, run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
@@ -91,6 +92,9 @@ class SettingsScreen(Screen):
                         help="Files fetched beforehand, for machines without network."),
         )  # fmt: skip
         card.body.insertWidget(0, muted("Nothing is fetched without your asking for it."))
+        self.token = TokenField(self.backend)
+        self.token.failed.connect(self._fail)
+        card.body.addWidget(self.token)
         return card
 
     def _folders(self) -> Card:
