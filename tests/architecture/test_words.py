@@ -41,3 +41,10 @@ def test_that_every_skipped_test_says_why() -> None:
     bare = re.compile(r"pytest\.mark\.skip(?!\w*\(.*reason|if\()|pytest\.skip\(\)")
     hits = [path for path in (import_root() / "tests").rglob("*.py") if bare.search(path.read_text(encoding="utf-8"))]
     assert [path for path in hits if path != Path(__file__)] == []
+
+
+def test_that_every_picture_of_the_readme_is_there_and_every_screen_is_in_it() -> None:
+    root = import_root()
+    shown = set(re.findall(r"\]\((resources/[^)]+)\)", (root / "README.md").read_text(encoding="utf-8")))
+    stored = {path.relative_to(root).as_posix() for path in (root / "resources/help/screens").glob("*.png")}
+    assert shown == stored
