@@ -1,19 +1,16 @@
 """The Models screen: list, inspect, add from disk or hub, remove."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
 
-from studio.core.errors import Cancelled, StudioError
 from studio.core.facts import ModelFacts
 from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
 from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
-from studio.gui.screens.base import Screen
+from studio.gui.screens.library import LibraryScreen
 from studio.gui.screens.models.hub_card import HubCard
 from studio.gui.screens.models.panel import ModelPanel
 from studio.gui.screens.models.tables import MODEL_COLUMNS
@@ -22,63 +19,60 @@ from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import column, row
-from studio.gui.widgets.notices import EmptyState, ErrorCard, ProblemNotices, Progress
+from studio.gui.widgets.notices import EmptyState
 from studio.gui.widgets.questions import ask, choose_file, choose_folder
 from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import title
 
 
-class ModelsScreen(Screen):
+class ModelsScreen(LibraryScreen):
     """``enter(name)`` selects that model."""
 
     id = "models"
+    panel: ModelPanel
 
     def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
         super().__init__(backend, parent)
         self.model = RecordTable(MODEL_COLUMNS, self)
         self.panel = ModelPanel(backend)
-        self.error, self.hub = ErrorCard(), HubCard()
-        self.problems = ProblemNotices()
-        self.loading, self.progress = Progress(), Progress()
-        self._all: list[ModelFacts] = []
-        self._chosen = ""
-        self.setAcceptDrops(True)
+        self.hub = HubCard()
         self._build()
-
-    def enter(self, argument: Any = None) -> None:
-        if isinstance(argument, str):
-            self._chosen = argument
-        self.loading.start("Reading the library")
-        self.reload()
 
     def reload(self) -> None:
         """Read the library again."""
-        run_task(self, self.backend.models, done=self._show, failed=self._not_loaded)
+        run_task(self, self.backend.models, done=self.show_library, failed=self.not_loaded)
         run_task(self, self.backend.model_problems, done=self.problems.show_problems, failed=self.error.show_error)
 
     def add(self, path: str) -> None:
         """Add a model folder or a GGUF file."""
-        self._fetch("Adding the model", self.backend.add_model, Path(path))
+        self.fetch("Adding the model", self.backend.add_model, Path(path))
 
     def download(self, repo: str, revision: str) -> None:
         """Download ``ORG/NAME`` from the hub."""
-        self._fetch(f"Downloading {repo}", self.backend.download_model, repo, revision or None)
+        self.fetch(f"Downloading {repo}", self.backend.download_model, repo, revision or None)
 
-    def selected(self) -> ModelFacts | None:
-        rows = self.table.selectionModel().selectedRows()
-        return self.model.record(rows[0].row()) if rows else None
+    def describe(self, facts: ModelFacts | None) -> None:
+        if facts is not None:
+            self.panel.show_model(facts)
+
+    def searched(self, facts: ModelFacts) -> str:
+        return f"{facts.name} {facts.architecture} {facts.kind} {facts.license}"
+
+    def added(self, facts: ModelFacts) -> str:
+        self.hub.hide()
+        return super().added(facts)
 
     # -- building ------------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
         self.search = SearchField("Search models")
         self.search.setMinimumWidth(32 * GRID)
-        self.search.searched.connect(lambda _: self._filter())
+        self.search.searched.connect(lambda _: self.filter())
         self.table = table_view("Models", self.model, sortable=True)
         set_widths(self.table, 20, 9, 10, 9)
         stretch(self.table)
         Dispensable(self.table, 1, 2)
-        self.table.selectionModel().selectionChanged.connect(lambda *_: self._on_selection())
+        self.table.selectionModel().selectionChanged.connect(lambda *_: self.on_selection())
         self.empty = EmptyState(
             "models",
             "No models yet",
@@ -109,73 +103,13 @@ class ModelsScreen(Screen):
     def _foot(self) -> Any:
         self.remove = button("Re&move…", self._ask_remove, icon="trash")
         self.use = button("&Use in a new run", self._use, icon="new_run", role="primary")
-        self.adders = (
+        buttons = (
             button("Add &folder…", self._ask_folder, icon="folder"),
             button("Add &GGUF…", self._ask_gguf, icon="file"),
             button("&Download…", lambda: self.hub.setVisible(not self.hub.isVisible()), icon="download"),
         )
-        return row(*self.adders, None, self.remove, self.use)
-
-    # -- the list ------------------------------------------------------------------------------------------------
-
-    def _show(self, models: list[ModelFacts]) -> None:
-        self.loading.stop()
-        self._all = models
-        self._filter()
-
-    def _not_loaded(self, error: StudioError) -> None:
-        self.loading.stop()
-        self.error.show_error(error)
-
-    def _filter(self) -> None:
-        words = self.search.text().casefold().split()
-        found = [facts for facts in self._all if all(word in _searched(facts) for word in words)]
-        self.model.set_records(found)
-        self.lists.setCurrentWidget(self.table if found else self.nothing if self._all else self.empty)
-        names = [facts.name for facts in self.model.records()]
-        if found:
-            self.table.selectRow(names.index(self._chosen) if self._chosen in names else 0)
-        self._on_selection()
-
-    def _on_selection(self) -> None:
-        facts = self.selected()
-        self.panel.setVisible(facts is not None)
-        for made in (self.remove, self.use):
-            made.setEnabled(facts is not None)
-        if facts is not None:
-            self._chosen = facts.name
-            self.panel.show_model(facts)
-
-    # -- adding and removing -------------------------------------------------------------------------------------
-
-    def _fetch(self, phase: str, function: Callable[..., Any], *args: Any) -> None:
-        self.error.hide()
-        task = run_task(
-            self, function, *args, done=self._fetched, failed=self._not_fetched, progress=self.progress.report
-        )
-        self.progress.start(phase, task)
-        self._allow_adding(False)
-
-    def _allow_adding(self, allowed: bool) -> None:
-        """One at a time: the progress shown belongs to one."""
-        for made in (*self.adders, self.hub):
-            made.setEnabled(allowed)
-
-    def _fetched(self, facts: ModelFacts) -> None:
-        self.progress.stop()
-        self._allow_adding(True)
-        self.hub.hide()
-        self._chosen = facts.name
-        self.noted.emit(f"{facts.name} is in the library")
-        self.reload()
-
-    def _not_fetched(self, error: StudioError) -> None:
-        self.progress.stop()
-        self._allow_adding(True)
-        if isinstance(error, Cancelled):
-            self.noted.emit("Cancelled")
-        else:
-            self.error.show_error(error)
+        self.adders = (*buttons, self.hub)
+        return row(*buttons, None, self.remove, self.use)
 
     def _ask_folder(self) -> None:
         choose_folder(self, "Add a model folder", self.add)
@@ -203,17 +137,3 @@ class ModelsScreen(Screen):
         facts = self.selected()
         if facts is not None:
             self.navigate.emit("new_run", {"model": {"source": f"library:{facts.name}"}})
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if paths and self.adders[0].isEnabled():
-            event.acceptProposedAction()
-            self.add(paths[0])
-
-
-def _searched(facts: ModelFacts) -> str:
-    return f"{facts.name} {facts.architecture} {facts.kind} {facts.license}".casefold()
