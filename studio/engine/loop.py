@@ -187,6 +187,9 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
 
 def _save(session: Session, telemetry: Telemetry, checkpoints: Path) -> None:
     progress = session.progress
+    # The log reaches at least as far as the checkpoint: a worker killed right after it would otherwise go on
+    # from here and leave a hole in the curve.
+    telemetry.flush()
     path = save_checkpoint(
         checkpoints,
         progress.step,

@@ -11,6 +11,7 @@ import torch
 
 from studio.core.events import Evaluated, Metrics, Noticed
 from studio.core.plan import Plan
+from studio.engine.checkpoint import save_checkpoint
 from studio.engine.loop import Clock, TrainingDivergedError, train
 from studio.engine.session import Session, open_session
 from studio.engine.telemetry import Telemetry
@@ -133,6 +134,22 @@ def test_that_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(
     assert again.progress.step == 1
     runner.train(again, "parts")
     assert runner.losses("parts") == whole
+
+
+def test_that_the_log_reaches_every_checkpoint_before_it_exists(
+    llama: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker killed right after a checkpoint goes on from it, so the steps before it must be in the log."""
+    monkeypatch.setattr("studio.engine.telemetry.FLUSH_S", 1e9)
+    logged: dict[int, list[float]] = {}
+
+    def save(root: Path, step: int, **content: Any) -> Path:
+        logged[step] = runner.losses("run")
+        return save_checkpoint(root, step, **content)
+
+    monkeypatch.setattr("studio.engine.loop.save_checkpoint", save)
+    runner.run(sft(llama, runner.root, save_every=3))
+    assert {step: len(losses) for step, losses in logged.items()} == {3: 3, 4: 4, 6: 6, 8: 8}
 
 
 @pytest.mark.parametrize(
