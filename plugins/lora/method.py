@@ -16,9 +16,11 @@ def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor
     return y + linear(low, tensors["B"].to(x.dtype)) * scale(params)
 
 
-def merge(params: Params, site: Site, tensors: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+def merge(
+    params: Params, site: Site, tensors: Mapping[str, Tensor], weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """W + scale * B A."""
-    return weight + scale(params) * (tensors["B"] @ tensors["A"])
+    return weight + scale(params) * (tensors["B"] @ tensors["A"]), bias
 
 
 def lora_factors(params: Params, site: Site, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, float]:

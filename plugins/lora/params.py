@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from studio.api import ParamDecl, Site, Traits, ui
+from studio.api import ParamDecl, Site, Traits, fit_field, ui
 from studio.api import Params as BaseParams
 
 
@@ -41,8 +41,5 @@ def declare(params: Params, site: Site) -> Sequence[ParamDecl]:
 
 def fit(params: Params, sites: Sequence[Site], budget: int) -> Params:
     """The largest rank within the budget; the ratio alpha / rank is kept."""
-    per_rank = sum(site.d_in + site.d_out for site in sites)
-    rank = min(budget // per_rank, 1024)
-    if rank < 1:
-        raise ValueError(f"rank 1 already has {per_rank:,} parameters")
-    return params.model_copy(update={"rank": rank, "alpha": params.alpha * rank / params.rank})
+    fitted = fit_field(params, "rank", declare, sites, budget, most=1024)
+    return fitted.model_copy(update={"alpha": params.alpha * fitted.rank / params.rank})

@@ -1,19 +1,21 @@
 """What a method plugin's two modules provide; nothing has to be inherited or registered.
 
-``params.py`` (no torch) declares: ``Params``, ``traits``, ``declare`` and optionally ``fit``.
-``method.py`` (torch) computes: ``forward`` and optionally ``merge``. A method whose declarations all name
-base tensors needs no ``method.py``: the host trains those tensors in place.
+``params.py`` (no torch) declares: ``Params``, ``traits``, ``declare`` (or ``declare_over`` where one site's share
+depends on the others) and optionally ``fit`` and ``extra_tokens``. ``method.py`` (torch) computes, by whichever of
+these functions the method needs: ``forward``, ``merge``, ``prompt``, ``prefix``, ``setup``, ``on_step``,
+``extra_loss``, ``lora_factors``. A method whose declarations all name base tensors needs no ``method.py``: the host
+trains those tensors in place. A method with ``merge`` and no ``forward`` runs its sites with the merged weight.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from studio.api.params import Params
 from studio.api.sites import ParamDecl, Site, Traits
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
 
 class MethodParams(Protocol):
@@ -23,10 +25,19 @@ class MethodParams(Protocol):
     traits: Traits
 
     def declare(self, params: Any, site: Site) -> Sequence[ParamDecl]:
-        """The trainable tensors at ``site``; an empty sequence leaves the site alone.
+        """The tensors at ``site``; an empty sequence leaves the site alone.
 
         Pure arithmetic: the host counts, sizes files and allocates from this alone.
         """
+        ...
+
+
+@runtime_checkable
+class DeclaresOver(Protocol):
+    """A method that chooses among its sites; stands in place of ``declare``."""
+
+    def declare_over(self, params: Any, sites: Sequence[Site]) -> Mapping[str, Sequence[ParamDecl]]:
+        """The tensors at each site, by its path; sites left out are left alone."""
         ...
 
 
@@ -43,20 +54,88 @@ class Fits(Protocol):
         ...
 
 
+@runtime_checkable
+class AddsTokens(Protocol):
+    """A method that lengthens every sequence by virtual tokens."""
+
+    def extra_tokens(self, params: Any) -> int:
+        """How many tokens every sequence grows by inside the model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The batch that a forward pass runs on.
+
+    ``mask`` (B, S): True where there is a token, False on padding. ``positions`` (B, S): the place of each token in
+    its own sequence, from 0, also where rows are packed. ``prompt`` (B, S): True on tokens that carry no loss.
+    ``lengths`` (B, S): how many tokens the sequence of each token has.
+    """
+
+    mask: "Tensor"
+    positions: "Tensor"
+    prompt: "Tensor"
+    lengths: "Tensor"
+
+
 @dataclass(frozen=True)
 class Context:
     """What the host tells a forward besides tensors.
 
     ``training``: whether dropout and other noise apply. ``weight()``: the base weight in the compute
-    precision, (d_out, d_in) whichever way round the model stores it.
+    precision, (d_out, d_in) whichever way round the model stores it; ``bias()``: the base bias or None.
+    ``outputs``: of the sites that ``traits.reads`` selects, by path, as far as the pass has come, in order.
+    ``memory``: what the placement's forwards leave each other within one pass. ``tokens``: the batch, None where
+    the host runs the model on something else than token rows.
     """
 
     training: bool
     weight: "Callable[[], Tensor]"
+    bias: "Callable[[], Tensor | None]"
+    outputs: "Mapping[str, Tensor]" = field(default_factory=dict)
+    memory: MutableMapping[Any, Any] = field(default_factory=dict)
+    tokens: Tokens | None = None
 
 
-class MethodMath(Protocol):
-    """The module ``method.py`` of a method."""
+@dataclass(frozen=True)
+class Place:
+    """A site with its tensors, for functions that see the whole placement.
+
+    ``weight()``: the base weight in fp32, (d_out, d_in, ...); a copy. ``bias()``: likewise, or None.
+    """
+
+    site: Site
+    tensors: "Mapping[str, Tensor]"
+    weight: "Callable[[], Tensor]"
+    bias: "Callable[[], Tensor | None]"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What ``setup`` may use besides its places.
+
+    ``generator``: seeded, on the CPU. ``gradients()``: by site path, the sums over training rows of the gradient of
+    the base weight and of its square, fp32, (d_out, d_in, ...); needs ``traits.calibrates``; ``token_embedding(ids)``
+    and ``encode(text)``: the base model's input embeddings of token ids, and the ids of a text.
+    """
+
+    generator: "Generator"
+    gradients: "Callable[[], Mapping[str, tuple[Tensor, Tensor]]]"
+    token_embedding: "Callable[[Sequence[int]], Tensor]"
+    encode: Callable[[str], list[int]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training stands: ``step`` counts from 1 to ``steps``; gradients are in the tensors' ``grad``."""
+
+    step: int
+    steps: int
+    learning_rate: float
+
+
+class Forward(Protocol):
+    """Changes what a site puts out."""
 
     def forward(
         self, params: Any, site: Site, tensors: "Mapping[str, Tensor]", x: "Tensor", y: "Tensor", ctx: Context
@@ -66,22 +145,70 @@ class MethodMath(Protocol):
         Args:
             params: the plugin's ``Params``.
             tensors: the declared tensors by name, fp32 masters; cast them to ``x.dtype``, not ``x`` to theirs.
-            x: the site's input, (..., d_in).
+            x: the site's input, (..., d_in); token ids at an embedding; equal to y at the model itself.
             y: the base module's output for ``x``, (..., d_out).
         """
         ...
 
 
-@runtime_checkable
 class Merges(Protocol):
-    """A method whose effect can be folded into the base weight."""
+    """Folds a site's change into its base weight."""
 
-    def merge(self, params: Any, site: Site, tensors: "Mapping[str, Tensor]", weight: "Tensor") -> "Tensor":
-        """The merged weight, fp32 (d_out, d_in) in and out, whichever way round the model stores it."""
+    def merge(
+        self,
+        params: Any,
+        site: Site,
+        tensors: "Mapping[str, Tensor]",
+        weight: "Tensor",
+        bias: "Tensor | None",
+    ) -> "tuple[Tensor, Tensor | None]":
+        """The merged weight and bias, fp32 (d_out, d_in, ...) in and out, whichever way the model stores it.
+
+        Differentiable in ``tensors`` where the method has no ``forward``.
+        """
         ...
 
 
-@runtime_checkable
+class Prompts(Protocol):
+    """Puts virtual tokens before the input of the model (kind "model")."""
+
+    def prompt(self, params: Any, site: Site, tensors: "Mapping[str, Tensor]", ctx: Context) -> "Tensor":
+        """Embeddings (n, d_in) of the virtual tokens."""
+        ...
+
+
+class Prefixes(Protocol):
+    """Puts virtual keys and values before those of an attention (kind "attention")."""
+
+    def prefix(self, params: Any, site: Site, tensors: "Mapping[str, Tensor]", ctx: Context) -> "tuple[Tensor, Tensor]":
+        """Keys and values, each (n, d_kv)."""
+        ...
+
+
+class SetsUp(Protocol):
+    """Sets starting values that depend on the base model or the data."""
+
+    def setup(self, params: Any, places: Sequence[Place], ctx: Setup) -> None:
+        """Write into the places' tensors in place; called once, without gradients, not when a run resumes."""
+        ...
+
+
+class Steps(Protocol):
+    """Acts between optimizer steps."""
+
+    def on_step(self, params: Any, places: Sequence[Place], step: Step) -> None:
+        """Change tensors in place after the optimizer has stepped and before gradients are cleared."""
+        ...
+
+
+class AddsLoss(Protocol):
+    """Adds a term to the loss of every optimizer step."""
+
+    def extra_loss(self, params: Any, places: Sequence[Place], step: Step) -> "Tensor | None":
+        """A scalar, added once per optimizer step; None adds nothing."""
+        ...
+
+
 class ExportsLora(Protocol):
     """A method that is exactly LoRA-shaped: its tensors as LoRA factors."""
 

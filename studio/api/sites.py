@@ -1,9 +1,13 @@
 """Sites, declared parameters and traits: the vocabulary in which every PET method is written."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["linear", "conv", "embedding", "norm", "attention", "block", "model"]
+Kind = Literal["linear", "conv", "embedding", "norm", "attention", "ffn", "block", "model"]
+TensorRole = Literal["trained", "fixed", "state", "seeded"]
+DType = Literal["float32", "int64", "int32", "bool"]
+BYTES: dict[DType, int] = {"float32": 4, "int64": 8, "int32": 4, "bool": 1}
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,11 @@ class Site:
     the module does (q, k, v, o, gate, up, down, fc1, fc2, norm1, norm2, norm, embed, head, pooler, …), never
     how it is called. ``shape`` is the stored weight's; ``d_in`` and ``d_out`` are those of the map x -> y,
     whichever way round the weight is stored (``transposed``: d_in x d_out, as in GPT-2's Conv1D).
+
+    Containers (kinds attention, ffn, block, model) have no weight of their own, shape () and the hidden width as
+    d_in and d_out; ``d_kv`` of an attention is the width of its keys (kv heads x head size). ``copies`` above 1:
+    that many maps of the same size in one tensor (the experts of a mixture), whose path is the tensor's own;
+    what a method declares for one map the host makes for each.
     """
 
     path: str
@@ -26,16 +35,23 @@ class Site:
     has_bias: bool
     transposed: bool = False
     tied_to: str | None = None  # the path of the site that owns the same tensor
+    copies: int = 1
+    d_kv: int = 0
 
 
 @dataclass(frozen=True)
 class ParamDecl:
-    """One trainable tensor at a site, declared by the plugin and allocated by the host.
+    """One tensor at a site, declared by the plugin and allocated by the host.
 
-    ``init``: zeros, ones, normal:STD, kaiming (uniform, a = sqrt 5, over the last dimension as fan-in) or
-    uniform:BOUND. ``base``: "weight" or "bias" if this *is* that base tensor, trained in place (``init`` is
-    then the base value). ``share``: sites that declare the same share name train one tensor.
-    ``lr_mult`` multiplies the learning rate; ``decay`` says whether weight decay applies.
+    ``init``: zeros, ones, normal:STD, kaiming (uniform, a = sqrt 5, over the last dimension as fan-in),
+    uniform:BOUND, constant:VALUE, eye (last two dimensions) or signs (plus or minus one). ``base``: "weight" or
+    "bias" if this *is* that base tensor, trained in place (``init`` is then the base value). ``share``: sites that
+    declare the same share name have one tensor. ``lr_mult`` multiplies the learning rate; ``decay`` says whether
+    weight decay applies.
+
+    ``role``: "trained" tensors are the parameters that are counted; "fixed" ones (an index, a mask) are saved with
+    them; "state" (an average, a score) goes into checkpoints only; "seeded" ones are drawn from the run's seed and
+    saved nowhere. Only trained tensors must be float32.
     """
 
     name: str
@@ -45,13 +61,23 @@ class ParamDecl:
     share: str | None = None
     decay: bool = True
     lr_mult: float = 1.0
+    role: TensorRole = "trained"
+    dtype: DType = "float32"
+
+    @property
+    def size(self) -> int:
+        """Scalars of the tensor."""
+        return math.prod(self.shape)
 
     @property
     def count(self) -> int:
-        total = 1
-        for size in self.shape:
-            total *= size
-        return total
+        """Trainable scalars of the tensor."""
+        return self.size if self.role == "trained" else 0
+
+    @property
+    def file_bytes(self) -> int:
+        """What the tensor adds to a saved adapter."""
+        return self.size * BYTES[self.dtype] if self.role in ("trained", "fixed") else 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +87,11 @@ class Traits:
     ``kinds``: site kinds it can sit on. ``where``: the placement a spec that names none gets.
     ``learning_rate``: the host's choice for ``auto``. ``export``: how its tensors are written for other
     loaders ("lora": they are exact LoRA factors; "base": changed base tensors; None: the studio's own format).
+
+    ``reads``: an expression for the sites whose outputs its forwards read through the context. ``packs``: whether
+    rows may be packed into one sequence. ``backbone_grad``: False if nothing needs a gradient through the base
+    model, which then runs without one. ``calibrates``: its ``setup`` asks for gradients on training rows.
+    ``families``: model kinds ("decoder", "encoder", ...) it works on; empty means all.
     """
 
     kinds: tuple[Kind, ...] = ("linear",)
@@ -70,3 +101,12 @@ class Traits:
     trains_base: bool = False
     learning_rate: float = 2e-4
     export: Literal["lora", "base"] | None = None
+    reads: str | None = None
+    packs: bool = True
+    backbone_grad: bool = True
+    calibrates: bool = False
+    families: tuple[str, ...] = ()
+
+    def takes(self, site: Site) -> bool:
+        """Whether the method can sit at a site; on experts only by its merged weights."""
+        return site.kind in self.kinds and (site.copies == 1 or self.mergeable)

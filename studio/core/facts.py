@@ -22,7 +22,7 @@ class ModelFacts(Fact):
     path: str
     architecture: str  # transformers class name, e.g. "LlamaForCausalLM"
     model_type: str  # transformers model_type, e.g. "llama"
-    kind: Literal["decoder", "encoder", "encoder-decoder", "other"]
+    kind: Literal["decoder", "encoder", "encoder-decoder", "vision", "audio", "other"]
     params: int
     weight_bytes: int
     dtype: str  # stored dtype of most weights, e.g. "bfloat16"

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from studio.core.forecast import Estimate
 from studio.core.problems import Problem
+from studio.core.spec import Gate
 
 PLAN_VERSION = 1
 
@@ -38,6 +39,7 @@ class PlannedPlacement(PlanPart):
     params: dict[str, Any]
     sites: tuple[str, ...]
     trainable: int
+    gate: Gate = None
 
 
 class Plan(PlanPart):

@@ -17,6 +17,7 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "linear", "cosine"]
 DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "prompt-completion", "text", "classification"]
 Task = Literal["sft", "classification"]
+Gate = float | Literal["learned", "input"] | None
 
 
 class SpecPart(BaseModel):
@@ -77,6 +78,7 @@ class Placement(SpecPart):
     use: str
     where: str | None = Field(default=None, description="Expression over role, layer, kind and path")
     params: dict[str, Any] = Field(default_factory=dict)
+    gate: Gate = Field(default=None, description="Factor on what the method changes: a number, learned or input")
 
 
 class MethodSpec(SpecPart):
@@ -84,6 +86,7 @@ class MethodSpec(SpecPart):
 
     placements: tuple[Placement, ...] = Field(min_length=1)
     budget: int | None = Field(default=None, ge=1, description="Trainable parameters to stay within")
+    exact: bool = Field(default=False, description="Train exactly the budget: the rest goes to single base weights")
 
 
 class TrainSpec(SpecPart):

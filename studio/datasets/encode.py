@@ -74,6 +74,10 @@ class Encoder:
     def pad_id(self) -> int:
         return self._tokenizer.pad_id
 
+    def encode_text(self, text: str) -> list[int]:
+        """The ids of a text, without special tokens."""
+        return self._tokenizer.encode(text)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens included."""
         return self._tokenizer.decode(list(ids))

@@ -1,175 +1,268 @@
-"""Placing methods on a live model: allocate what they declare, hook their forwards, keep fp32 masters.
+"""Placing methods on a live model: allocate what they declare, hook it in, keep fp32 masters.
 
 The base is held in the compute precision; every trainable tensor is an fp32 master. A method's own tensors
-enter through its forward; a trained base tensor is cast to the compute precision each time its module runs,
+enter through its functions; a trained base tensor is cast to the compute precision each time its module runs,
 so its gradient reaches the master.
 """
 
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from studio.api import Context, ParamDecl, Params, Site
-from studio.api.methods import MethodMath
+from studio.api import ParamDecl, Params, Place, Site
 from studio.core.errors import BugError, PluginError
-from studio.engine.build import head_paths, resolve_module
+from studio.core.spec import Gate
+from studio.engine.build import head_paths, resolve_site
+from studio.engine.flow import Flow, backbone_of
+from studio.engine.hooks import At, TunedModule, to_map
+from studio.engine.prefixes import place_prefix
+from studio.engine.prompts import place_prompt
 from studio.extensions.declaring import Declared, declare_at, tensor_key
 from studio.extensions.loader import Method
+from studio.models.where import select
+
+_FUNCTIONS = ("forward", "merge", "prompt", "prefix")
+_DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32, "bool": torch.bool}
 
 
 @dataclass(frozen=True)
 class Placed:
-    """One placement, ready to attach: its method, parameters and sites."""
+    """One placement, ready to attach: its method, parameters, sites and gate."""
 
     method: Method
     params: Params
     sites: tuple[Site, ...]
+    gate: Gate = None
 
 
 @dataclass
 class Attached:
-    """The trainable side of a model.
+    """The tuned side of a model.
 
-    ``tensors`` holds every fp32 master by its saved name; ``decls`` what was declared for each; ``declared``
-    the placements as they were counted; ``paths`` the live module path of each site.
+    ``tensors`` holds every fp32 master by its saved name and ``buffers`` what is declared but not trained;
+    ``decls`` what was declared for each; ``declared`` the placements as they were counted; ``paths`` the live
+    module path of each site and ``tuned`` what is done there.
     """
 
     model: nn.Module
     placed: tuple[Placed, ...]
+    flow: Flow
+    seed: int
     tensors: dict[str, nn.Parameter] = field(default_factory=dict)
+    buffers: dict[str, Tensor] = field(default_factory=dict)
     decls: dict[str, ParamDecl] = field(default_factory=dict)
     declared: list[Declared] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)
+    tuned: dict[str, TunedModule] = field(default_factory=dict)
 
     @property
     def trainable(self) -> int:
         return sum(tensor.numel() for tensor in self.tensors.values())
 
-    def site_tensors(self, index: int, site: Site, decls: Sequence[ParamDecl]) -> dict[str, nn.Parameter]:
+    @property
+    def lengthens(self) -> bool:
+        """Whether some method adds virtual tokens to every sequence."""
+        return any(hasattr(item.method.math(), "prompt") for item in self.placed)
+
+    def saved(self, *, state: bool) -> dict[str, Tensor]:
+        """What a file keeps, by name: trained and fixed tensors, and with ``state`` also what only training needs."""
+        roles = {"trained", "fixed", "state"} if state else {"trained", "fixed"}
+        every: dict[str, Tensor] = {**self.tensors, **self.buffers}
+        return {name: tensor for name, tensor in every.items() if self.decls[name].role in roles}
+
+    def site_tensors(self, index: int, site: Site, decls: Sequence[ParamDecl]) -> dict[str, Tensor]:
         """The tensors of placement ``index`` at a site, by their declared names."""
-        return {decl.name: self.tensors[tensor_key(index, site, decl)] for decl in decls}
+        keys = {decl.name: tensor_key(index, site, decl) for decl in decls}
+        return {name: self.tensors[key] if key in self.tensors else self.buffers[key] for name, key in keys.items()}
+
+    def places(self, index: int) -> list[Place]:
+        """The sites of placement ``index`` with their tensors, in order."""
+        return [
+            Place(
+                site,
+                self.site_tensors(index, site, decls),
+                partial(self._base, site, "weight"),
+                partial(self._base, site, "bias"),
+            )
+            for site, decls in self.declared[index]
+        ]
+
+    def _base(self, site: Site, name: str) -> Tensor | None:
+        tuned = tuned_at(self, site)
+        base = tuned.base(tuned.attribute if name == "weight" else name)
+        if base is None:
+            return None
+        base = base.detach().float().clone()
+        return to_map(site, base) if name == "weight" else base
 
 
-def attach(model: nn.Module, placed: Sequence[Placed], *, train_head: bool, seed: int) -> Attached:
+def attach(
+    model: nn.Module, placed: Sequence[Placed], *, sites: Sequence[Site], train_head: bool, seed: int
+) -> Attached:
     """Allocate and hook the placements on ``model`` (frozen, on its device), and unfreeze a task head.
 
+    ``sites`` are all of the model, among which methods read.
+
     Raises:
-        PluginError: a forward or an initialisation is not as declared.
+        PluginError: a function is missing or an initialisation is not as declared.
     """
-    attached = Attached(model, tuple(placed))
-    generator = torch.Generator().manual_seed(seed)
+    attached = Attached(model, tuple(placed), Flow(model), seed)
+    _freeze_statistics(model)
+    if placed and not any(item.method.traits.backbone_grad for item in placed):
+        backbone = backbone_of(model)
+        vars(backbone)["forward"] = torch.no_grad()(backbone.forward)
     for index, item in enumerate(placed):
-        declared = declare_at(item.method, item.params, item.sites)
+        declared = declare_at(item.method, item.params, item.sites, item.gate)
         attached.declared.append(declared)
-        math_module = item.method.math()
         for site, decls in declared:
-            path, module = resolve_module(model, site.path)
-            attached.paths[site.path] = path
-            for decl in decls:
-                _allocate(attached, tensor_key(index, site, decl), decl, module, generator)
-            own = [decl for decl in decls if decl.base is None]
-            if own:
-                if math_module is None:
-                    raise PluginError(item.method.id, "declares tensors of its own but has no method module")
-                _hook(attached, index, item, math_module, (site, own), module)
+            _place(attached, index, item, site, decls)
+        _read(attached, item, sites)
     if train_head:
         for path in head_paths(model):
-            module = model.get_submodule(path)
-            for name, parameter in list(module.named_parameters(recurse=False)):
-                decl = ParamDecl(name, tuple(parameter.shape), base="weight" if name == "weight" else "bias")
-                _train_base(attached, f"head.{path}.{name}", decl, module, name)
+            for name, parameter in list(model.get_submodule(path).named_parameters(recurse=False)):
+                base = "weight" if name == "weight" else "bias"
+                _train_base(attached, f"head.{path}.{name}", ParamDecl(name, tuple(parameter.shape), base=base),
+                            _tuned(attached, path), name)  # fmt: skip
     return attached
 
 
-def _allocate(attached: Attached, key: str, decl: ParamDecl, module: nn.Module, generator: torch.Generator) -> None:
-    if key in attached.tensors:
+def tuned_at(attached: Attached, site: Site) -> TunedModule:
+    """What is done at the live module of a site, made on first use."""
+    path, attribute = resolve_site(attached.model, site)
+    attached.paths[site.path] = path
+    return _tuned(attached, path, attribute)
+
+
+def _tuned(attached: Attached, path: str, attribute: str = "weight") -> TunedModule:
+    key = path if attribute == "weight" else f"{path}.{attribute}"
+    if key not in attached.tuned:
+        attached.tuned[key] = TunedModule(attached.model.get_submodule(path), attached.flow, attribute)
+    return attached.tuned[key]
+
+
+def _place(attached: Attached, index: int, item: Placed, site: Site, decls: tuple[ParamDecl, ...]) -> None:
+    tuned = tuned_at(attached, site)
+    for decl in decls:
+        _allocate(attached, tensor_key(index, site, decl), decl, tuned)
+    if all(decl.base for decl in decls):
+        return
+    math_module = item.method.math()
+    has = {name for name in _FUNCTIONS if hasattr(math_module, name)}
+    tensors = attached.site_tensors(index, site, decls)
+    at = At(item.method.id, index, math_module, item.params, site, tensors, item.gate)
+    if site.kind == "model" and "prompt" in has:
+        place_prompt(attached.model, at, attached.flow)
+    elif site.kind == "attention" and "prefix" in has:
+        place_prefix(attached.model, tuned.module, at, attached.flow)
+    elif "forward" in has and site.copies == 1:
+        tuned.forwards.append(at)
+        tuned.placed.append(at)
+    elif "merge" in has:
+        tuned.edits.append(at)
+        tuned.placed.append(at)
+    else:
+        raise PluginError(item.method.id, f"declares tensors at a {site.kind} but computes nothing with them",
+                          where=site.path, hint=f"method.py needs one of {', '.join(_FUNCTIONS)}")  # fmt: skip
+
+
+def _read(attached: Attached, item: Placed, sites: Sequence[Site]) -> None:
+    """Keep the outputs that the method reads."""
+    if item.method.traits.reads is None:
+        return
+    for site in select(sites, item.method.traits.reads):
+        tuned = tuned_at(attached, site)
+        if site.path not in tuned.reads:
+            tuned.reads.append(site.path)
+
+
+def _freeze_statistics(model: nn.Module) -> None:
+    """Keep running averages of batch norms as they are: they belong to the base, whatever the mode."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+            vars(module)["train"] = lambda mode=True, module=module: module
+
+
+def _allocate(attached: Attached, key: str, decl: ParamDecl, tuned: TunedModule) -> None:
+    if key in attached.decls:
         return
     if decl.base:
-        _train_base(attached, key, decl, module, decl.base)
+        name = tuned.attribute if decl.base == "weight" else decl.base
+        _train_base(attached, key, decl, tuned, name)
         return
-    device = next(attached.model.parameters()).device
-    attached.tensors[key] = nn.Parameter(initial_value(decl, generator).to(device))
     attached.decls[key] = decl
+    device = next(attached.model.parameters()).device
+    value = initial_value(decl, seeded(attached.seed, key)).to(device)
+    if decl.role == "trained":
+        attached.tensors[key] = nn.Parameter(value)
+    else:
+        attached.buffers[key] = value
+
+
+def seeded(seed: int, key: str) -> torch.Generator:
+    """A CPU generator that depends on the seed and a tensor's name alone."""
+    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def initial_value(decl: ParamDecl, generator: torch.Generator) -> Tensor:
-    """The fp32 starting value of a declared tensor; drawn on the CPU, so the same on every device."""
+    """The starting value of a declared tensor; drawn on the CPU, so the same on every device."""
     name, _, argument = decl.init.partition(":")
+    shape, dtype = decl.shape, _DTYPES[decl.dtype]
     match name:
         case "zeros":
-            return torch.zeros(decl.shape)
+            return torch.zeros(shape, dtype=dtype)
         case "ones":
-            return torch.ones(decl.shape)
+            return torch.ones(shape, dtype=dtype)
+        case "constant":
+            return torch.full(shape, float(argument)).to(dtype)
+        case "eye":
+            return torch.eye(shape[-2], shape[-1], dtype=dtype).expand(shape).clone()
         case "normal":
-            return torch.randn(decl.shape, generator=generator) * float(argument or 0.02)
+            return torch.randn(shape, generator=generator) * float(argument or 0.02)
         case "kaiming":  # kaiming_uniform_ with a = sqrt(5): bound = 1 / sqrt(fan_in)
-            return _uniform(decl.shape, 1 / math.sqrt(decl.shape[-1]), generator)
+            return _uniform(shape, 1 / math.sqrt(shape[-1]), generator)
         case "uniform":
-            return _uniform(decl.shape, float(argument), generator)
+            return _uniform(shape, float(argument), generator)
+        case "signs":
+            return torch.randint(0, 2, shape, generator=generator).to(dtype) * 2 - 1
     raise PluginError(
-        decl.name, f"unknown init {decl.init!r}", hint="zeros, ones, normal:STD, kaiming or uniform:BOUND"
-    )
+        decl.name, f"unknown init {decl.init!r}",
+        hint="zeros, ones, constant:VALUE, eye, normal:STD, kaiming, uniform:BOUND or signs",
+    )  # fmt: skip
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
     return (torch.rand(shape, generator=generator) * 2 - 1) * bound
 
 
-def _train_base(attached: Attached, key: str, decl: ParamDecl, module: nn.Module, name: str) -> None:
+def _train_base(attached: Attached, key: str, decl: ParamDecl, tuned: TunedModule, name: str) -> None:
     """Make a base tensor trainable at every module that shares it."""
-    base = getattr(module, name)
+    base: Tensor = getattr(tuned.module, name)
     if tuple(base.shape) != tuple(decl.shape):
         raise BugError(f"{key}: counted as {decl.shape}, loaded as {tuple(base.shape)}")
     attached.decls[key] = decl
     if base.dtype == torch.float32:
         base.requires_grad_(True)
-        attached.tensors[key] = base
+        attached.tensors[key] = base  # type: ignore[assignment]
         return
     attached.tensors[key] = master = nn.Parameter(base.detach().float())
-    modules = attached.model.modules()
-    owners = [(owner, own) for owner in modules for own, p in owner.named_parameters(recurse=False) if p is base]
+    owners = list(_owners(attached.model, base))
     frozen = base.detach()
     base.data = base.new_empty(0)  # the model keeps a parameter of the right device and dtype, without its memory
-    for owner, own in owners:
+    for path, owner, own in owners:
         vars(owner)[own] = frozen  # an instance attribute hides the parameter of that name
-        owner.register_forward_pre_hook(_caster(own, master, frozen.dtype))
+        _tuned(attached, path, "weight" if own == "bias" else own).masters[own] = master
 
 
-def _caster(name: str, master: nn.Parameter, dtype: torch.dtype) -> Callable[[nn.Module, Any], None]:
-    def cast(module: nn.Module, args: Any) -> None:
-        vars(module)[name] = master.to(dtype)
-
-    return cast
-
-
-def _hook(
-    attached: Attached,
-    index: int,
-    item: Placed,
-    math_module: MethodMath,
-    place: tuple[Site, list[ParamDecl]],
-    module: nn.Module,
-) -> None:
-    site, decls = place
-    tensors = attached.site_tensors(index, site, decls)
-
-    def weight() -> Tensor:
-        stored: Tensor = module.weight  # type: ignore[assignment]
-        return stored.t() if site.transposed else stored
-
-    def apply(owner: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        ctx = Context(training=owner.training, weight=weight)
-        changed = math_module.forward(item.params, site, tensors, args[0], output, ctx)
-        if changed.shape != output.shape or changed.dtype != output.dtype:
-            raise PluginError(
-                item.method.id,
-                f"forward made {tuple(changed.shape)} {changed.dtype} of {tuple(output.shape)} {output.dtype}",
-                where=site.path,
-            )
-        return changed
-
-    module.register_forward_hook(apply)
+def _owners(model: nn.Module, tensor: Tensor) -> Iterator[tuple[str, nn.Module, str]]:
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter is tensor:
+                yield path, module, name

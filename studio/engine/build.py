@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from studio.api import Site
 from studio.core.errors import MachineError, UserError
 from studio.core.plan import Plan
 
@@ -83,6 +84,17 @@ def resolve_module(model: nn.Module, path: str) -> tuple[str, nn.Module]:
         where=type(model).__name__,
         hint="the folder's weights and config differ",
     )
+
+
+def resolve_site(model: nn.Module, site: Site) -> tuple[str, str]:
+    """The live path of a site's module, and the name of its weight there."""
+    if site.kind == "model":
+        prefix = getattr(model, "base_model_prefix", "")
+        return (prefix if prefix and hasattr(model, prefix) else ""), "weight"
+    if site.copies > 1:
+        owner, _, name = site.path.rpartition(".")
+        return resolve_module(model, owner)[0], name
+    return resolve_module(model, site.path)[0], "weight"
 
 
 def head_paths(model: nn.Module) -> list[str]:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from studio import __version__
 from studio.api import Site
-from studio.api.methods import ExportsLora
 from studio.core.errors import PluginError
 from studio.core.plan import Plan
 from studio.engine.attach import Attached
@@ -27,10 +26,10 @@ def export_adapter(attached: Attached, plan: Plan, folder: Path) -> Path:
     """
     partial = folder.with_name(f".{folder.name}.part")
     partial.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in attached.tensors.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in attached.saved(state=False).items()}
     save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
     _write(partial / CONFIG, _own_config(plan))
-    if all(item.method.traits.export == "lora" for item in attached.placed):
+    if all(item.method.traits.export == "lora" and item.gate is None for item in attached.placed):
         config, weights = lora_files(attached, plan)
         save_file(weights, partial / "adapter_model.safetensors", metadata={"format": "pt"})
         _write(partial / "adapter_config.json", config)
@@ -97,8 +96,8 @@ def target_names(model: nn.Module, paths: list[str]) -> list[str]:
 def _factors(attached: Attached) -> dict[str, list[tuple[Tensor, Tensor, float]]]:
     found: dict[str, list[tuple[Tensor, Tensor, float]]] = {}
     for index, (item, declared) in enumerate(zip(attached.placed, attached.declared, strict=True)):
-        module: object = item.method.math()
-        if not isinstance(module, ExportsLora):
+        module = item.method.math()
+        if not hasattr(module, "lora_factors"):
             raise PluginError(item.method.id, "says it exports LoRA but has no lora_factors")
         for site, decls in declared:
             tensors = attached.site_tensors(index, site, decls)

@@ -10,9 +10,9 @@ from studio.engine.batches import Row
 
 
 def write_samples(
-    model: nn.Module, rows: Sequence[Row], encoder: Encoder, *, device: str, most_new: int = 24
+    model: nn.Module, rows: Sequence[Row], encoder: Encoder, *, device: str, cache: bool = True, most_new: int = 24
 ) -> list[dict[str, str]]:
-    """Prompt, expected and greedily written completion of each row; the cache is on for this alone."""
+    """Prompt, expected and greedily written completion of each row; ``cache`` keeps keys and values between tokens."""
     samples = []
     was_training = model.training
     model.eval()
@@ -25,7 +25,7 @@ def write_samples(
             expected = row.ids[row.trained].tolist()
             with torch.inference_mode():
                 written = model.generate(  # type: ignore[operator]
-                    prompt, attention_mask=torch.ones_like(prompt), do_sample=False, use_cache=True,
+                    prompt, attention_mask=torch.ones_like(prompt), do_sample=False, use_cache=cache,
                     max_new_tokens=min(most_new, len(expected) + 8), pad_token_id=encoder.pad_id,
                     eos_token_id=encoder.eos_id, temperature=None, top_p=None, top_k=None,
                 )  # fmt: skip

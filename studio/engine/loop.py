@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from studio.api import Step
 from studio.core import events as ev
 from studio.core.errors import UserError
 from studio.core.units import format_seconds, format_watt_hours
@@ -19,6 +20,7 @@ from studio.engine.checkpoint import folder_bytes, load_tensors, prune_checkpoin
 from studio.engine.evaluate import evaluate
 from studio.engine.generate import write_samples
 from studio.engine.optimizer import set_rate
+from studio.engine.plugins import after_step, extra_loss
 from studio.engine.schedule import rate_factor
 from studio.engine.session import Session, put_tensors
 from studio.engine.tasks import batch_logits, loss_sum
@@ -131,11 +133,16 @@ def _step(session: Session) -> dict[str, float]:
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
         tokens += batch.tokens
+    now = Step(step + 1, plan.steps, rate)
+    if (added := extra_loss(session.attached, now)) is not None:
+        session.scaler.scale(added).backward()  # type: ignore[no-untyped-call]
+        total += added.item()
     session.scaler.unscale_(session.optimizer)
     norm = _clip(session)
     _check_finite(session, total, norm)
     session.scaler.step(session.optimizer)
     session.scaler.update()
+    after_step(session.attached, now)
     session.optimizer.zero_grad(set_to_none=True)
     return {"loss": total, "learning_rate": rate, "grad_norm": norm, "tokens": tokens}
 
@@ -174,7 +181,10 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
     )
     telemetry.emit(ev.Evaluated(time.time(), progress.step, metrics, time.monotonic() - started))
     if plan.task == "sft":
-        samples = write_samples(session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device)
+        samples = write_samples(
+            session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device,
+            cache=not session.attached.lengthens,
+        )  # fmt: skip
         telemetry.emit(ev.Sampled(time.time(), progress.step, samples))
     if progress.step == 0:
         return False
@@ -193,7 +203,7 @@ def _save(session: Session, telemetry: Telemetry, checkpoints: Path) -> None:
     path = save_checkpoint(
         checkpoints,
         progress.step,
-        tensors=session.attached.tensors,
+        tensors=session.attached.saved(state=True),
         optimizer={"optimizer": session.optimizer.state_dict(), "scaler": session.scaler.state_dict()},
         state={"progress": asdict(progress)},
     )

@@ -1,26 +1,32 @@
 """Everything a run trains with, built from its plan: data, model, trainables, optimizer."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from studio.api import Site
 from studio.core.errors import BugError, UserError
 from studio.core.plan import Plan
 from studio.datasets.encode import Encoder
 from studio.datasets.split import split_rows
 from studio.datasets.store import StoredDataset
 from studio.engine.attach import Attached, Placed, attach
-from studio.engine.batches import Row, encode_rows
+from studio.engine.batches import Row, collate, encode_rows, micro_batches
 from studio.engine.build import load_base
 from studio.engine.checkpoint import latest_checkpoint, load_checkpoint
 from studio.engine.evaluate import answer_choices
 from studio.engine.optimizer import build_optimizer
+from studio.engine.plugins import run_setup
+from studio.engine.tasks import batch_logits, loss_sum
 from studio.engine.telemetry import Telemetry
 from studio.extensions.loader import load_method
 from studio.extensions.registry import discover
 from studio.models.sites import find_sites
+
+CALIBRATION_ROWS = 64
 
 
 @dataclass
@@ -67,7 +73,8 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
     telemetry.phase("loading the model")
     model = load_base(plan, pad_id=encoder.pad_id)
     telemetry.phase("placing the method")
-    attached = attach(model, _placements(plan), train_head=plan.train_head, seed=plan.seed)
+    sites = find_sites(Path(plan.model_path))
+    attached = attach(model, _placements(plan, sites), sites=sites, train_head=plan.train_head, seed=plan.seed)
     if attached.trainable != plan.trainable:
         raise BugError(f"the plan counted {plan.trainable:,} trainable parameters, {attached.trainable:,} were made")
     session = Session(
@@ -82,7 +89,9 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
         scaler=torch.amp.GradScaler("cuda", enabled=plan.precision == "fp16"),
     )
     checkpoint = latest_checkpoint(checkpoints)
-    if checkpoint is not None:
+    if checkpoint is None:
+        run_setup(attached, encoder.encode_text, lambda: _calibration(session))
+    else:
         telemetry.phase("loading the checkpoint")
         _restore(session, checkpoint)
     return session
@@ -107,17 +116,28 @@ def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, list[Row], li
     return encoder, train_rows, eval_rows
 
 
-def _placements(plan: Plan) -> list[Placed]:
+def _placements(plan: Plan, sites: Sequence[Site]) -> list[Placed]:
     registry = discover()
-    sites = {site.path: site for site in find_sites(Path(plan.model_path))}
+    by_path = {site.path: site for site in sites}
     placed = []
     for planned in plan.placements:
         method = load_method(registry.get(planned.use, "method"))
         params, problems = method.parse(planned.params, "params")
         if params is None:
             raise UserError(f"the plan's parameters no longer fit {planned.use}: {problems[0]}", where="plan.json")
-        placed.append(Placed(method, params, tuple(sites[path] for path in planned.sites)))
+        placed.append(Placed(method, params, tuple(by_path[path] for path in planned.sites), planned.gate))
     return placed
+
+
+def _calibration(session: Session) -> Iterator[Tensor]:
+    """Losses of the first training rows, one micro-batch after the other, ready for a backward pass."""
+    plan = session.plan
+    classes = plan.task == "classification"
+    for rows in micro_batches(session.train_rows[:CALIBRATION_ROWS], plan.micro_batch):
+        batch = collate(
+            rows, pad_id=session.encoder.pad_id, device=plan.device, packed=plan.packing, classes=classes
+        )  # fmt: skip
+        yield loss_sum(batch_logits(session.model, batch), batch) / batch.weight
 
 
 def _restore(session: Session, checkpoint: Path) -> None:
@@ -130,8 +150,8 @@ def _restore(session: Session, checkpoint: Path) -> None:
 
 
 def put_tensors(session: Session, tensors: dict[str, torch.Tensor], origin: Path) -> None:
-    """Copy saved values into the trainable tensors; names and shapes must match exactly."""
-    own = session.attached.tensors
+    """Copy saved values into the declared tensors; names and shapes must match exactly."""
+    own = session.attached.saved(state=True)
     if tensors.keys() != own.keys():
         missing = sorted(own.keys() ^ tensors.keys())[:3]
         raise UserError(f"the checkpoint holds other tensors ({', '.join(missing)}, …)", where=str(origin))

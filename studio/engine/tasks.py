@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from studio.core.errors import UserError
 from studio.engine.batches import Batch
+from studio.engine.flow import flow_of
 
 
 def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -19,6 +20,8 @@ def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
     For language models the output layer sees only the positions that carry loss, whatever the architecture
     does to its logits afterwards; the cache stays off, since packed rows would leak through it.
     """
+    if (flow := flow_of(model)) is not None:
+        flow.use_batch(batch)
     inputs: dict[str, Any] = {"input_ids": batch.ids, "attention_mask": batch.mask}
     if batch.types is not None:
         inputs["token_type_ids"] = batch.types

@@ -1,33 +1,36 @@
 """What a method declares over sites, checked and counted; the same numbers for window, file and worker."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
 
-from studio.api.methods import Fits
-from studio.api.params import Params
-from studio.api.sites import ParamDecl, Site
+from studio.api import ParamDecl, Params, Site
 from studio.core.errors import PluginError
+from studio.core.spec import Gate
 from studio.extensions.loader import Method
 
 Declared = list[tuple[Site, tuple[ParamDecl, ...]]]
+GATE = "_gate"
 
 
-def declare_at(method: Method, params: Params, sites: Sequence[Site]) -> Declared:
-    """The method's declarations over ``sites``; sites where it declares nothing are left out.
+def declare_at(method: Method, params: Params, sites: Sequence[Site], gate: Gate = None) -> Declared:
+    """The method's declarations over ``sites``, the host's gate included; sites with none are left out.
 
     Raises:
         PluginError: the plugin raises, repeats a name, or declares a base tensor of another shape.
     """
     declared: Declared = []
+    by_path = method.declare(params, sites)
     for site in sites:
-        try:
-            decls = tuple(method.module.declare(params, site))
-        except Exception as error:
-            raise PluginError(method.id, f"declare fails: {type(error).__name__}: {error}", where=site.path) from error
+        decls = tuple(by_path.get(site.path, ()))
         _check(method, site, decls)
         if decls:
-            declared.append((site, decls))
+            declared.append((site, tuple(_copied(decl, site) for decl in (*decls, *_gates(gate, site)))))
     return declared
+
+
+def planned_sites(method: Method, sites: Sequence[Site], declared: Declared) -> tuple[str, ...]:
+    """The paths a plan names, so that declaring over them again gives the same."""
+    return tuple(site.path for site in (sites if method.chooses else [site for site, _ in declared]))
 
 
 def tensor_key(index: int, site: Site, decl: ParamDecl) -> str:
@@ -40,33 +43,57 @@ def tensor_key(index: int, site: Site, decl: ParamDecl) -> str:
     return f"{index}.{decl.share or site.path}.{decl.name}"
 
 
-def count_tensors(placements: Iterable[Declared]) -> dict[str, int]:
-    """Scalars by tensor name over all placements, each shared tensor once."""
+def named_tensors(placements: Iterable[Declared]) -> dict[str, ParamDecl]:
+    """Every declared tensor by its name over all placements, each shared tensor once."""
     return {
-        tensor_key(index, site, decl): decl.count
+        tensor_key(index, site, decl): decl
         for index, declared in enumerate(placements)
         for site, decls in declared
         for decl in decls
     }
 
 
-def fit_params(method: Method, params: Params, sites: Sequence[Site], budget: int) -> Params:
+def count_tensors(placements: Iterable[Declared]) -> dict[str, int]:
+    """Trainable scalars by tensor name over all placements, each shared tensor once."""
+    return {name: decl.count for name, decl in named_tensors(placements).items() if decl.role == "trained"}
+
+
+def count_added(placements: Iterable[Declared]) -> int:
+    """Trainable scalars that the base model does not have itself."""
+    return sum(decl.count for decl in named_tensors(placements).values() if decl.base is None)
+
+
+def fit_params(method: Method, params: Params, sites: Sequence[Site], budget: int, gate: Gate = None) -> Params:
     """The method's parameters sized to a budget.
 
     Raises:
         ValueError: the method cannot be sized, or its smallest size exceeds the budget.
         PluginError: its answer exceeds the budget.
     """
-    if not isinstance(method.module, Fits):
-        total = sum(count_tensors([declare_at(method, params, sites)]).values())
-        if total > budget:
-            raise ValueError(f"{method.id} has no size to choose and trains {total:,} parameters here")
-        return params
-    fitted: Any = method.module.fit(params, sites, budget)
-    total = sum(count_tensors([declare_at(method, fitted, sites)]).values())
-    if total > budget:
+    gates = sum(decl.count for site in sites for decl in _gates(gate, site))
+    fitted = method.fit(params, sites, budget - gates) if method.can_fit else params
+    total = sum(count_tensors([declare_at(method, fitted, sites, gate)]).values())
+    if total <= budget:
+        return fitted
+    if method.can_fit:
         raise PluginError(method.id, f"fit answered {total:,} parameters for a budget of {budget:,}")
-    return method.module.Params.model_validate(fitted.model_dump())
+    raise ValueError(f"{method.id} has no size to choose and trains {total:,} parameters here")
+
+
+def _gates(gate: Gate, site: Site) -> tuple[ParamDecl, ...]:
+    """The host's own tensor at a gated site: a factor, or a linear map of the site's input to one."""
+    if gate == "learned":
+        return (ParamDecl(GATE, (1,), init="ones", decay=False),)
+    if gate == "input":
+        return (ParamDecl(GATE, (site.d_in + 1,), decay=False),)
+    return ()
+
+
+def _copied(decl: ParamDecl, site: Site) -> ParamDecl:
+    """The declaration for one map, made for each of the site's copies."""
+    if site.copies == 1 or decl.base or decl.share:
+        return decl
+    return replace(decl, shape=(site.copies, *decl.shape))
 
 
 def _check(method: Method, site: Site, decls: tuple[ParamDecl, ...]) -> None:
@@ -79,3 +106,5 @@ def _check(method: Method, site: Site, decls: tuple[ParamDecl, ...]) -> None:
             raise PluginError(method.id, f"declares {decl.base} {decl.shape}, the site has {expected}", where=site.path)
         if decl.base == "bias" and not site.has_bias:
             raise PluginError(method.id, "declares the bias of a site without one", where=site.path)
+        if decl.role == "trained" and decl.dtype != "float32":
+            raise PluginError(method.id, f"declares a trained {decl.name} of {decl.dtype}", where=site.path)

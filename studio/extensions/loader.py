@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from studio.api.methods import MethodMath, MethodParams
+from studio.api.methods import AddsTokens, DeclaresOver, Fits, MethodParams
 from studio.api.params import Params
-from studio.api.sites import Traits
+from studio.api.sites import ParamDecl, Site, Traits
 from studio.core.errors import PluginError
 from studio.core.problems import Problem, did_you_mean
 from studio.core.spec import plain_reason, short
@@ -34,6 +35,52 @@ class Method:
     def traits(self) -> Traits:
         return self.module.traits
 
+    @property
+    def chooses(self) -> bool:
+        """Whether what it declares at one site depends on the others."""
+        return isinstance(self.module, DeclaresOver)
+
+    @property
+    def can_fit(self) -> bool:
+        """Whether the method can be sized to a budget."""
+        return isinstance(self.module, Fits)
+
+    def params_schema(self) -> dict[str, Any]:
+        """The JSON schema of the parameters, with the form hints of ``ui``."""
+        return self.module.Params.model_json_schema()
+
+    def declare(self, params: Params, sites: Sequence[Site]) -> Mapping[str, Sequence[ParamDecl]]:
+        """What the method declares at each of ``sites``, by path.
+
+        Raises:
+            PluginError: the plugin raises.
+        """
+        place = ""
+        try:
+            if isinstance(self.module, DeclaresOver):
+                return self.module.declare_over(params, sites)
+            by_path = {}
+            for site in sites:
+                place = site.path
+                by_path[place] = tuple(self.module.declare(params, site))
+            return by_path
+        except Exception as error:
+            raise PluginError(self.id, f"declare fails: {type(error).__name__}: {error}", where=place) from error
+
+    def fit(self, params: Params, sites: Sequence[Site], budget: int) -> Params:
+        """The parameters sized to a budget; see ``api.methods.Fits``.
+
+        Raises:
+            ValueError: the smallest size exceeds the budget.
+        """
+        assert isinstance(self.module, Fits)
+        fitted: Any = self.module.fit(params, sites, budget)
+        return self.module.Params.model_validate(fitted.model_dump())
+
+    def extra_tokens(self, params: Params) -> int:
+        """How many virtual tokens every sequence grows by."""
+        return self.module.extra_tokens(params) if isinstance(self.module, AddsTokens) else 0
+
     def parse(self, raw: dict[str, Any], where: str) -> tuple[Params | None, list[Problem]]:
         """The plugin's parameters, or every problem with them; ``where`` is the spec path of ``raw``."""
         try:
@@ -41,10 +88,10 @@ class Method:
         except ValidationError as error:
             return None, [self._problem(entry, where) for entry in error.errors()]
 
-    def math(self) -> MethodMath | None:
+    def math(self) -> ModuleType | None:
         """The torch side, imported now; None if the method only trains base tensors."""
         name = self.plugin.manifest.entry.method
-        return None if name is None else cast("MethodMath", load_module(self.plugin, name))
+        return None if name is None else load_module(self.plugin, name)
 
     def _problem(self, entry: Any, where: str) -> Problem:
         place = ".".join([where, *(str(part) for part in entry["loc"])])
@@ -66,9 +113,11 @@ def load_method(plugin: Plugin) -> Method:
         PluginError: the module does not import or lacks a part.
     """
     module = load_module(plugin, plugin.manifest.entry.params)
-    for part in ("Params", "traits", "declare"):
+    for part in ("Params", "traits"):
         if not hasattr(module, part):
             raise PluginError(plugin.id, f"{module.__name__} lacks {part!r}", where=str(module.__file__))
+    if not hasattr(module, "declare") and not hasattr(module, "declare_over"):
+        raise PluginError(plugin.id, f"{module.__name__} lacks 'declare'", where=str(module.__file__))
     return Method(plugin, cast("MethodParams", module))
 
 

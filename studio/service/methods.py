@@ -6,7 +6,7 @@ from typing import Any
 
 from studio.core.errors import InvalidSpecError, StudioError, UserError
 from studio.core.problems import Problem
-from studio.extensions.declaring import count_tensors, declare_at, fit_params
+from studio.extensions.declaring import count_added, count_tensors, declare_at, fit_params, named_tensors
 from studio.extensions.loader import Method, load_method
 from studio.extensions.registry import discover
 from studio.models.sites import find_sites
@@ -35,13 +35,14 @@ class MethodInfo:
 
 @dataclass(frozen=True)
 class Count:
-    """Exact numbers for one method on one model; bytes are of the fp32 adapter file."""
+    """Exact numbers for one method on one model; bytes are of the adapter file and of AdamW's two fp32 averages."""
 
     trainable: int
     total: int
     fraction: float
     tensors: int
     file_bytes: int
+    optimizer_bytes: int
     params: dict[str, Any]
     where: str
     sites: int
@@ -81,7 +82,7 @@ def count(
     if parsed is None:
         raise InvalidSpecError(problems)
     expression = where or method.traits.where
-    sites = [site for site in select(find_sites(Path(facts.path)), expression) if site.kind in method.traits.kinds]
+    sites = [site for site in select(find_sites(Path(facts.path)), expression) if method.traits.takes(site)]
     try:
         fitted = parsed if budget is None else fit_params(method, parsed, sites, budget)
     except ValueError as error:
@@ -92,15 +93,17 @@ def count(
     tensors = count_tensors([declared])
     if not tensors:
         raise UserError(f"{method.id} trains nothing where {expression!r}", where=facts.name)
-    added = sum(decl.count for _, decls in declared for decl in decls if decl.base is None)
     trainable = sum(tensors.values())
-    total = facts.params + added
+    total = facts.params + count_added([declared])
+    named = named_tensors([declared])
+    saved = [decl.file_bytes for decl in named.values() if decl.file_bytes]
     return Count(
         trainable=trainable,
         total=total,
         fraction=trainable / total,
         tensors=len(tensors),
-        file_bytes=4 * trainable + TENSOR_HEADER_BYTES * len(tensors),
+        file_bytes=sum(saved) + TENSOR_HEADER_BYTES * len(saved),
+        optimizer_bytes=8 * trainable,
         params=fitted.model_dump(mode="json"),
         where=expression,
         sites=len(declared),
@@ -128,7 +131,7 @@ def _info(method: Method) -> MethodInfo:
         paper=manifest.paper,
         formula=manifest.formula,
         version=manifest.version,
-        params_schema=method.module.Params.model_json_schema(),
+        params_schema=method.params_schema(),
         traits=asdict(method.traits),
         tags=manifest.tags,
         readme=readme.read_text(encoding="utf-8") if readme.is_file() else "",

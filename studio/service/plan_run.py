@@ -12,6 +12,7 @@ from studio.core.plan import Auto, Plan, PlannedPlacement, PlanOutcome
 from studio.core.problems import Problem
 from studio.core.spec import RunSpec
 from studio.core.units import format_bytes
+from studio.extensions.declaring import count_added, count_tensors, planned_sites
 from studio.estimate import EstimateInputs, estimate_run
 from studio.service.libraries import models
 from studio.service.plan_facts import classification_head_size, lengths_of, resolved_length
@@ -74,9 +75,7 @@ class _Draft:
         if train.max_steps is not None:
             steps = min(steps, train.max_steps)
         trainable_head = self._head_parameters()
-        added = sum(
-            decl.count for p in found.placements for _, decls in p.declared for decl in decls if decl.base is None
-        )  # fmt: skip
+        added = count_added([p.declared for p in found.placements])
         precision = self._precision()
         every = math.ceil(steps / EVALS_PER_RUN)
         memory = {"precision": precision, "steps": steps, "train_rows": train_rows}
@@ -103,8 +102,9 @@ class _Draft:
                     version=p.method.plugin.manifest.version,
                     where=p.where,
                     params=p.params.model_dump(mode="json"),
-                    sites=tuple(site.path for site, _ in p.declared),
-                    trainable=sum(decl.count for _, decls in p.declared for decl in decls),
+                    sites=planned_sites(p.method, p.sites, p.declared),
+                    trainable=sum(count_tensors([p.declared]).values()),
+                    gate=p.gate,
                 )
                 for p in found.placements
             ),

@@ -10,7 +10,7 @@ from studio.api import Params, Site
 from studio.core.errors import StudioError, UserError
 from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
 from studio.core.problems import Problem, did_you_mean
-from studio.core.spec import DataRef, MethodSpec, ModelRef, Placement, RunSpec, TrainSpec, parse_spec
+from studio.core.spec import DataRef, Gate, MethodSpec, ModelRef, Placement, RunSpec, TrainSpec, parse_spec
 from studio.datasets.check import check_mapping, check_task
 from studio.datasets.formats import infer_format
 from studio.datasets.interpret import suggest_mapping
@@ -24,6 +24,8 @@ from studio.models.where import check_words, select
 from studio.service.devices import choose_device, list_devices
 from studio.service.libraries import datasets, models
 
+FILLER, FILLER_WHERE = "sparse-mask", "kind == linear and layer >= 0"
+
 
 @dataclass(frozen=True)
 class ResolvedPlacement:
@@ -34,6 +36,7 @@ class ResolvedPlacement:
     params: Params
     sites: tuple[Site, ...]
     declared: Declared
+    gate: Gate = None
 
 
 @dataclass
@@ -144,6 +147,21 @@ def _resolve_method(found: Resolved, spec: MethodSpec) -> None:
             _place(found, place, (placement, method, params), sites, budget)
         elif placement.where:
             _check_where(found, place, placement.where)
+    if spec.exact and sites is not None and len(found.placements) == len(spec.placements):
+        _fill(found, spec, sites)
+
+
+def _fill(found: Resolved, spec: MethodSpec, sites: tuple[Site, ...]) -> None:
+    """Give what the sized placements leave of an exact budget to single base weights."""
+    if spec.budget is None:
+        found.problem("method.exact", "needs a budget to be exact about", "set method.budget")
+        return
+    rest = spec.budget - count_resolved(found)
+    if rest > 0:
+        filler = Placement(use=FILLER, where=FILLER_WHERE, params={"count": rest})
+        method = load_method(discover().get(FILLER, "method"))
+        params, _ = method.parse(filler.params, "method")
+        _place(found, "method.budget", (filler, method, params), sites, None)
 
 
 def _check_where(found: Resolved, place: str, where: str) -> None:
@@ -173,16 +191,20 @@ def _place(
     placement, method, params = item
     where = placement.where or method.traits.where
     try:
-        chosen = tuple(site for site in select(sites, where) if site.kind in method.traits.kinds)
+        chosen = tuple(site for site in select(sites, where) if method.traits.takes(site))
     except UserError as error:
         found.problem(f"{place}.where", error.message, error.hint)
         return
     if params is None:
         return
+    if found.model and method.traits.families and found.model.kind not in method.traits.families:
+        found.problem(f"{place}.use", f"{method.id} works on {' and '.join(method.traits.families)} models only",
+                      f"{found.model.name} is an {found.model.kind}; choose another method")  # fmt: skip
+        return
     try:
         if budget is not None:
-            params = fit_params(method, params, chosen, budget)
-        declared = declare_at(method, params, chosen)
+            params = fit_params(method, params, chosen, budget, placement.gate)
+        declared = declare_at(method, params, chosen, placement.gate)
     except ValueError as error:
         found.problem("method.budget", f"cannot be met: {error}", "raise the budget or choose fewer positions")
         return
@@ -190,11 +212,11 @@ def _place(
         found.problem(place, error.message, error.hint)
         return
     if not declared:
-        roles = sorted({site.role for site in sites if site.kind in method.traits.kinds})
+        roles = sorted({site.role for site in sites if method.traits.takes(site)})
         found.problem(f"{place}.where", f"selects nothing that {method.id} can train in this model",
                       f"roles it can sit on here: {', '.join(roles)}")  # fmt: skip
         return
-    found.placements.append(ResolvedPlacement(method, where, params, chosen, declared))
+    found.placements.append(ResolvedPlacement(method, where, params, chosen, declared, placement.gate))
 
 
 def _resolve_device(found: Resolved, train: TrainSpec, devices: list[DeviceFacts]) -> None:
@@ -225,10 +247,17 @@ def _check_task(found: Resolved, task: str) -> None:
         found.problem("task", f"sft needs a decoder; {found.model.name} is an {found.model.kind}", "use classification")
     longest = found.model.max_positions
     written = found.spec.data.max_length if found.spec else "auto"
-    if longest and written != "auto" and written > longest:
+    virtual = sum(p.method.extra_tokens(p.params) for p in found.placements)
+    if longest and written != "auto" and written + virtual > longest:
+        besides = f" and {virtual} virtual tokens are" if virtual else " is"
         found.problem(
-            "data.max_length", f"is more than the {longest} positions of {found.model.name}", f"{longest} at most"
-        )
+            "data.max_length", f"{written}{besides} more than the {longest} positions of {found.model.name}",
+            f"{longest - virtual} at most",
+        )  # fmt: skip
+    if found.spec and found.spec.train.packing is True:
+        for p in found.placements:
+            if not p.method.traits.packs:
+                found.problem("train.packing", f"{p.method.id} needs rows apart", "use false or auto")
     if task == "classification" and found.spec and found.spec.train.packing is True:
         found.problem("train.packing", "classification rows cannot be packed", "use false or auto")
 

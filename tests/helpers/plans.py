@@ -5,7 +5,7 @@ from typing import Any
 
 from studio.core.plan import Plan, PlannedPlacement
 from studio.datasets.library import DatasetLibrary
-from studio.extensions.declaring import count_tensors, declare_at
+from studio.extensions.declaring import count_tensors, declare_at, planned_sites
 from studio.extensions.loader import load_method
 from studio.extensions.registry import discover
 from studio.models.sites import find_sites
@@ -32,12 +32,12 @@ def make_plan(
     method = load_method(discover().get(use, "method"))
     parsed, problems = method.parse(params or {}, "params")
     assert parsed is not None, problems
-    sites = [s for s in select(find_sites(model), where or method.traits.where) if s.kind in method.traits.kinds]
+    sites = [s for s in select(find_sites(model), where or method.traits.where) if method.traits.takes(s)]
     declared = declare_at(method, parsed, sites)
     trainable = sum(count_tensors([declared]).values())
     placement = PlannedPlacement(
         use=use, version="1.0.0", where=where or method.traits.where, params=parsed.model_dump(mode="json"),
-        sites=tuple(site.path for site, _ in declared), trainable=trainable,
+        sites=planned_sites(method, sites, declared), trainable=trainable,
     )  # fmt: skip
     fields: dict[str, Any] = {
         "task": task, "model_source": f"path:{model}", "model_path": str(model), "model_fingerprint": "x",

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from studio.api.methods import Fits, Merges
+from studio.api.methods import Fits
 from studio.core.errors import UserError
 from studio.core.plan import Plan
 from studio.engine.batches import collate
-from studio.engine.build import head_paths, load_base, resolve_module
+from studio.engine.build import load_base
+from studio.engine.merge import merge_into_base
 from studio.engine.loop import Clock, train
 from studio.engine.session import Session, open_session
 from studio.engine.tasks import batch_logits
@@ -142,22 +143,13 @@ def test_that_a_checkpoint_gives_the_same_logits_back(make: Callable[..., Plan],
 def test_that_merged_weights_answer_as_the_method_does(
     make: Callable[..., Plan], method: Method, tmp_path: Path
 ) -> None:
-    math: object = method.math()
-    if not isinstance(math, Merges):
-        pytest.skip(f"{method.id} has no merge of its own")
+    if not method.traits.mergeable:
+        pytest.skip(f"{method.id} cannot be merged")
     plan = make(steps=3, eval_every=3, save_every=3)
     session = opened(plan, tmp_path / "run")
     trained(session, tmp_path / "run")
-    bare = load_base(plan, pad_id=0)
-    with torch.no_grad():
-        for path in head_paths(bare) if plan.train_head else []:
-            bare.get_submodule(path).load_state_dict(session.model.get_submodule(path).state_dict())
-        for site, decls in session.attached.declared[0]:
-            _, module = resolve_module(bare, site.path)
-            weight: Tensor = module.weight  # type: ignore[assignment]
-            tensors = session.attached.site_tensors(0, site, decls)
-            weight.copy_(math.merge(session.attached.placed[0].params, site, tensors, weight))
-    assert (logits(session, bare) - logits(session)).abs().max().item() < 1e-5
+    tuned = logits(session)
+    assert (logits(session, merge_into_base(session.attached)) - tuned).abs().max().item() < 1e-5
 
 
 def test_that_a_fit_stays_within_its_budget_and_grows_with_it(
@@ -165,7 +157,7 @@ def test_that_a_fit_stays_within_its_budget_and_grows_with_it(
 ) -> None:
     if not isinstance(method.module, Fits):
         pytest.skip(f"{method.id} has no size to choose")
-    sites = [s for s in select(find_sites(models[family]), method.traits.where) if s.kind in method.traits.kinds]
+    sites = [s for s in select(find_sites(models[family]), method.traits.where) if method.traits.takes(s)]
     params = method.module.Params()
     counts = []
     for budget in (2_000, 5_000, 20_000):

@@ -1,0 +1,101 @@
+"""What the hooks of one model share during a forward pass: outputs read elsewhere, the batch, the on/off switch."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from studio.api import Tokens
+from studio.engine.batches import Batch
+
+_KEY = "studio_flow"
+
+
+class Flow:
+    """One model's pass in progress.
+
+    ``outputs`` holds what the sites that some method reads have put out, by site path; ``memories`` what each
+    placement's forwards leave each other; ``tokens`` the batch, as far as it is known.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.enabled = True
+        self.tokens: Tokens | None = None
+        self.outputs: dict[str, Tensor] = {}
+        self.memories: dict[int, dict[Any, Any]] = {}
+        self._known: Tokens | None = None
+        vars(model)[_KEY] = self
+        backbone_of(model).register_forward_pre_hook(self._begin, with_kwargs=True, prepend=True)
+
+    def memory(self, index: int) -> dict[Any, Any]:
+        """What the forwards of placement ``index`` share in this pass."""
+        return self.memories.setdefault(index, {})
+
+    def use_batch(self, batch: Batch) -> None:
+        """Tell the next pass which batch it runs on."""
+        self._known = tokens_of(batch)
+
+    def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.outputs.clear()
+        self.memories.clear()
+        self.tokens, self._known = self._known or _tokens_of_call(args, kwargs), None
+
+
+def flow_of(model: nn.Module) -> Flow | None:
+    """The flow of a model with placements; None for a bare one."""
+    return vars(model).get(_KEY)
+
+
+@contextmanager
+def bare(model: nn.Module) -> Iterator[None]:
+    """The model without its placements, for as long as the context lasts."""
+    flow = flow_of(model)
+    if flow is None:
+        yield
+        return
+    flow.enabled = False
+    try:
+        yield
+    finally:
+        flow.enabled = True
+
+
+def backbone_of(model: nn.Module) -> nn.Module:
+    """The model below its task head."""
+    found = getattr(model, getattr(model, "base_model_prefix", "") or "_", model)
+    return found if isinstance(found, nn.Module) else model
+
+
+def tokens_of(batch: Batch) -> Tokens:
+    """The batch as methods see it, from the tensors it was collated to."""
+    ids = batch.ids
+    mask = torch.ones_like(ids, dtype=torch.bool) if batch.mask is None else batch.mask.bool()
+    if batch.positions is None:
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        lengths = mask.sum(1, keepdim=True).expand_as(ids)
+    else:
+        positions = batch.positions
+        starts = (positions == 0).cumsum(1) - 1
+        lengths = torch.bincount(starts[0])[starts]
+    trained = torch.zeros_like(mask)
+    if batch.predicts is not None:
+        trained[:, 1:] = batch.predicts[:, :-1]
+    return Tokens(mask, positions, mask & ~trained, lengths)
+
+
+def _tokens_of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tokens | None:
+    """The tokens of a plain call, as generation makes it: the first pass is the prompt, later ones are written."""
+    ids = kwargs.get("input_ids", args[0] if args else None)
+    if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.is_floating_point():
+        return None
+    cache = kwargs.get("past_key_values")
+    past = int(cache.get_seq_length()) if cache is not None else 0
+    attended = kwargs.get("attention_mask")
+    everything = torch.ones_like(ids, dtype=torch.bool)
+    known = isinstance(attended, Tensor) and attended.dim() == 2
+    mask = attended[:, -ids.shape[1] :].bool() if known else everything
+    positions = torch.arange(past, past + ids.shape[1], device=ids.device).expand_as(ids)
+    lengths = (attended.sum(1, keepdim=True) if known else positions[:, -1:] + 1).expand_as(ids)
+    return Tokens(mask, positions, mask if past == 0 else ~everything, lengths)

@@ -1,0 +1,188 @@
+"""What placements do at one live module: cast its trained masters, edit its weight, change its output."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import sigmoid
+
+from studio.api import Context, Site
+from studio.core.errors import PluginError
+from studio.core.spec import Gate
+from studio.engine.flow import Flow
+from studio.extensions.declaring import GATE
+
+Weights = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class At:
+    """One placement at one site: the plugin's functions bound to its parameters and tensors there."""
+
+    method: str
+    index: int
+    math: Any
+    params: Any
+    site: Site
+    tensors: dict[str, Tensor]
+    gate: Gate = None
+
+    def factor(self, x: Tensor) -> Tensor | float:
+        """How much of the change passes: the gate's value, per token where it reads the input."""
+        if self.gate in ("learned", "input"):
+            gate = self.tensors[GATE].to(x.dtype)
+            return gate if self.gate == "learned" else sigmoid(x @ gate[:-1] + gate[-1]).unsqueeze(-1)
+        return float(self.gate)  # type: ignore[arg-type]
+
+    def merge(self, weight: Tensor, bias: Tensor | None) -> Weights:
+        """The plugin's merged weights (fp32, d_out first), with the gate; every copy of a map on its own."""
+        if self.site.copies > 1:
+            copies = [self._merge_copy(i, each) for i, each in enumerate(weight)]
+            return torch.stack(copies), bias
+        merged, new_bias = self.math.merge(self.params, self.site, self.tensors, weight, bias)
+        return self._gated(merged, weight), None if new_bias is None else self._gated(new_bias, bias)
+
+    def _merge_copy(self, i: int, weight: Tensor) -> Tensor:
+        tensors = {name: t[i] if t.dim() and t.shape[0] == self.site.copies else t for name, t in self.tensors.items()}
+        merged: Tensor = self.math.merge(self.params, self.site, tensors, weight, None)[0]
+        return self._gated(merged, weight, tensors.get(GATE))
+
+    def _gated(self, merged: Tensor, base: Tensor | None, gate: Tensor | None = None) -> Tensor:
+        if self.gate is None:
+            return merged
+        if self.gate == "input":
+            raise PluginError(self.method, "a gate that reads the input cannot be merged", where=self.site.path)
+        start = torch.zeros_like(merged) if base is None else base
+        learned = self.tensors[GATE] if gate is None else gate
+        return start + (learned if self.gate == "learned" else self.gate) * (merged - start)
+
+
+def to_map(site: Site, stored: Tensor) -> Tensor:
+    """A stored weight as the map it is: (d_out, d_in, ...), every copy on its own."""
+    return stored.transpose(-1, -2) if is_flipped(site) else stored
+
+
+def is_flipped(site: Site) -> bool:
+    """Whether the site's weight is stored d_in first."""
+    return site.transposed or site.kind == "embedding"
+
+
+@dataclass
+class TunedModule:
+    """A live module with everything the placements do there.
+
+    ``masters`` are the fp32 tensors that stand for trained base tensors held in another precision, by attribute;
+    ``edits`` change the weights in fp32 before the module runs; ``forwards`` change its output afterwards;
+    ``placed`` lists both in the order of their placements; and ``reads`` are the site paths under which the output is kept for others.
+    """
+
+    module: nn.Module
+    flow: Flow
+    attribute: str = "weight"
+    masters: dict[str, nn.Parameter] = field(default_factory=dict)
+    edits: list[At] = field(default_factory=list)
+    forwards: list[At] = field(default_factory=list)
+    placed: list[At] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.module.register_forward_pre_hook(self._enter, with_kwargs=True)
+        self.module.register_forward_hook(self._leave, with_kwargs=True)
+
+    def base(self, attribute: str) -> Tensor | None:
+        """The base tensor the module computes with, before any edit: a trained one in the compute precision."""
+        if attribute in self.masters:
+            resting: Tensor = vars(self.module)[attribute]
+            return resting
+        return self.module._parameters.get(attribute)
+
+    def merged(self, placed: Sequence[At]) -> Weights:
+        """Weight and bias with ``placed`` folded in one after the other, in fp32 as the site maps."""
+        weight, bias = self.start(self.attribute), self.start("bias")
+        assert weight is not None
+        weight = to_map(placed[0].site, weight)
+        for at in placed:
+            weight, bias = at.merge(weight, bias)
+        return weight, bias
+
+    def start(self, attribute: str) -> Tensor | None:
+        """The base tensor in fp32, from its trained master where there is one."""
+        master = self.masters.get(attribute)
+        base = self.base(attribute) if master is None else master
+        return None if base is None else base.float()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        own = vars(module)
+        dtypes = {name: own[name].dtype for name in self.masters}
+        for name, master in self.masters.items():
+            own[name] = master.to(dtypes[name])
+        if not self.edits or not self.flow.enabled:
+            return
+        stored = self.base(self.attribute)
+        assert stored is not None
+        weight, bias = self.merged(self.edits)
+        back = weight.transpose(-1, -2) if is_flipped(self.edits[0].site) else weight
+        own[self.attribute] = back.to(stored.dtype)
+        if bias is not None:
+            own["bias"] = bias.to(stored.dtype)
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+        if self.edits:
+            for name in {self.attribute, "bias"} - self.masters.keys():
+                vars(module).pop(name, None)
+        if self.flow.enabled:
+            for at in self.forwards:
+                output = self._changed(at, module, (args, kwargs), output)
+        for path in self.reads:
+            self.flow.outputs[path] = first_tensor(output)
+        return output
+
+    def _changed(self, at: At, module: nn.Module, call: tuple[tuple[Any, ...], dict[str, Any]], output: Any) -> Any:
+        y = first_tensor(output)
+        x = y if at.site.kind == "model" else input_of(*call)
+        ctx = Context(
+            training=module.training,
+            weight=lambda: to_map(at.site, self.base(self.attribute)),  # type: ignore[arg-type]
+            bias=lambda: self.base("bias"),
+            outputs=self.flow.outputs,
+            memory=self.flow.memory(at.index),
+            tokens=self.flow.tokens,
+        )
+        changed = at.math.forward(at.params, at.site, at.tensors, x, y, ctx)
+        if changed.shape != y.shape or changed.dtype != y.dtype:
+            raise PluginError(
+                at.method,
+                f"forward made {tuple(changed.shape)} {changed.dtype} of {tuple(y.shape)} {y.dtype}",
+                where=at.site.path,
+            )
+        if at.gate is not None:
+            changed = y + at.factor(x) * (changed - y)
+        return with_first_tensor(output, changed)
+
+
+def input_of(args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
+    """The tensor a module was called with, wherever in the call it stands."""
+    for value in (*args, *(kwargs.get(name) for name in _INPUTS), *kwargs.values()):
+        if isinstance(value, Tensor):
+            return value
+    raise TypeError("the module was called without a tensor")
+
+
+_INPUTS = ("hidden_states", "inputs_embeds", "pixel_values", "input_values", "input_features", "input_ids")
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The main tensor of a module's output: itself, or the first of a tuple or model output."""
+    return output if isinstance(output, Tensor) else output[0]  # type: ignore[no-any-return]
+
+
+def with_first_tensor(output: Any, tensor: Tensor) -> Any:
+    """The output with its main tensor replaced."""
+    if isinstance(output, Tensor):
+        return tensor
+    if isinstance(output, tuple):
+        return (tensor, *output[1:])
+    output[next(iter(output.keys()))] = tensor
+    return output

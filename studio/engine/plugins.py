@@ -1,0 +1,96 @@
+"""The moments at which the host calls a method: before the first step, at every step, at every loss."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from studio.api import Setup, Step
+from studio.core.errors import PluginError, StudioError
+from studio.engine.attach import Attached, Placed, seeded, tuned_at
+from studio.engine.hooks import to_map
+
+Gradients = Mapping[str, tuple[Tensor, Tensor]]
+Losses = Callable[[], Iterable[Tensor]]
+
+
+def run_setup(attached: Attached, encode: Callable[[str], list[int]], losses: Losses) -> None:
+    """Let every method that has a ``setup`` set its starting values; ``losses`` are of training rows.
+
+    Raises:
+        PluginError: a plugin's setup fails.
+    """
+    for index, item in enumerate(attached.placed):
+        setup = getattr(item.method.math(), "setup", None)
+        if setup is None:
+            continue
+        ctx = Setup(
+            generator=seeded(attached.seed, f"{index}.setup"),
+            gradients=lambda index=index: _gradients(attached, index, losses),
+            token_embedding=lambda ids: _embeddings(attached, ids),
+            encode=encode,
+        )
+        with torch.no_grad():
+            _call(item, "setup", lambda: setup(item.params, attached.places(index), ctx))
+
+
+def extra_loss(attached: Attached, step: Step) -> Tensor | None:
+    """The sum of what the methods add to the loss; None if nothing."""
+    terms = [
+        term
+        for index, item, function in _having(attached, "extra_loss")
+        if (term := _call(item, "extra_loss", lambda: function(item.params, attached.places(index), step))) is not None
+    ]
+    return torch.stack([term.reshape(()) for term in terms]).sum() if terms else None
+
+
+def after_step(attached: Attached, step: Step) -> None:
+    """Let the methods act after an optimizer step, gradients still in place."""
+    with torch.no_grad():
+        for index, item, function in _having(attached, "on_step"):
+            _call(item, "on_step", lambda: function(item.params, attached.places(index), step))
+
+
+def _having(attached: Attached, name: str) -> list[tuple[int, Placed, Callable[..., Tensor | None]]]:
+    found = ((i, item, getattr(item.method.math(), name, None)) for i, item in enumerate(attached.placed))
+    return [(i, item, function) for i, item, function in found if function is not None]
+
+
+def _call(item: Placed, name: str, function: Callable[[], Tensor | None]) -> Tensor | None:
+    try:
+        return function()
+    except (StudioError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(item.method.id, f"{name} fails: {type(error).__name__}: {error}") from error
+
+
+def _gradients(attached: Attached, index: int, losses: Losses) -> Gradients:
+    """Sums of the gradient and of its square over the micro-batches, for every base weight of a placement."""
+    stored = {}
+    for site, _ in attached.declared[index]:
+        tuned = tuned_at(attached, site)
+        base = tuned.base(tuned.attribute)
+        if base is not None:
+            stored[site.path] = (site, base, base.requires_grad)
+    sums: dict[str, tuple[Tensor, Tensor]] = {}
+    with torch.enable_grad():
+        for _, base, _ in stored.values():
+            base.requires_grad_(True)
+        for loss in losses():
+            weights = [base for _, base, _ in stored.values()]
+            grads = torch.autograd.grad(loss, weights, allow_unused=True)
+            for (path, (site, base, _)), grad in zip(stored.items(), grads, strict=True):
+                now = torch.zeros_like(base, dtype=torch.float32) if grad is None else grad.float()
+                now = to_map(site, now)
+                total, square = sums.get(path, (0.0, 0.0))
+                sums[path] = (total + now, square + now.square())
+    for _, base, before in stored.values():
+        base.requires_grad_(before)
+    return sums
+
+
+def _embeddings(attached: Attached, ids: Sequence[int]) -> Tensor:
+    table = attached.model.get_input_embeddings()  # type: ignore[operator]
+    rows: Tensor = table(torch.tensor(list(ids), device=next(table.parameters()).device))
+    return rows.detach().float()
