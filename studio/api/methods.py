@@ -180,8 +180,10 @@ class Prompts(Protocol):
 class Prefixes(Protocol):
     """Puts virtual keys and values before those of an attention (kind "attention")."""
 
-    def prefix(self, params: Any, site: Site, tensors: "Mapping[str, Tensor]", ctx: Context) -> "tuple[Tensor, Tensor]":
-        """Keys and values, each (n, d_kv)."""
+    def prefix(
+        self, params: Any, site: Site, tensors: "Mapping[str, Tensor]", ctx: Context
+    ) -> "tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]":
+        """Keys and values, each (n, d_kv); and a factor (B, S) of both for each query, where they have one."""
         ...
 
 

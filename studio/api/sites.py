@@ -22,7 +22,8 @@ class Site:
     Containers (kinds attention, ffn, block, model) have no weight of their own, shape () and the hidden width as
     d_in and d_out; ``d_kv`` of an attention is the width of its keys (kv heads x head size). ``copies`` above 1:
     that many maps of the same size in one tensor (the experts of a mixture), whose path is the tensor's own;
-    what a method declares for one map the host makes for each.
+    what a method declares for one map the host makes for each. ``channel_axis``: the axis of the output that d_out
+    counts; 1 where channels come before the places of an image or a sound, else the last.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Site:
     tied_to: str | None = None  # the path of the site that owns the same tensor
     copies: int = 1
     d_kv: int = 0
+    channel_axis: int = -1
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,25 @@ so its gradient reaches the master.
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from studio.api import ParamDecl, Params, Place, Site
-from studio.core.errors import BugError, PluginError
+from studio.core.errors import BugError, PluginError, UserError
 from studio.core.spec import Gate
 from studio.engine.build import head_paths, resolve_site
 from studio.engine.flow import Flow, backbone_of
 from studio.engine.hooks import At, TunedModule, to_map
+from studio.engine.peft_bridge import Bridge, place_bridge
 from studio.engine.prefixes import place_prefix
 from studio.engine.prompts import place_prompt
+from studio.extensions.bridge import BridgedMethod, bridge_problems
 from studio.extensions.declaring import Declared, declare_at, tensor_key
-from studio.extensions.loader import Method
+from studio.extensions.loader import LoadedMethod
 from studio.models.where import select
 
 _FUNCTIONS = ("forward", "merge", "prompt", "prefix")
@@ -35,7 +36,7 @@ _DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32,
 class Placed:
     """One placement, ready to attach: its method, parameters, sites and gate."""
 
-    method: Method
+    method: LoadedMethod | BridgedMethod
     params: Params
     sites: tuple[Site, ...]
     gate: Gate = None
@@ -47,7 +48,7 @@ class Attached:
 
     ``tensors`` holds every fp32 master by its saved name and ``buffers`` what is declared but not trained;
     ``decls`` what was declared for each; ``declared`` the placements as they were counted; ``paths`` the live
-    module path of each site and ``tuned`` what is done there.
+    module path of each site and ``tuned`` what is done there; ``bridges`` the tuners of peft by placement.
     """
 
     model: nn.Module
@@ -60,6 +61,7 @@ class Attached:
     declared: list[Declared] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)
     tuned: dict[str, TunedModule] = field(default_factory=dict)
+    bridges: dict[int, Bridge] = field(default_factory=dict)
 
     @property
     def trainable(self) -> int:
@@ -84,22 +86,20 @@ class Attached:
     def places(self, index: int) -> list[Place]:
         """The sites of placement ``index`` with their tensors, in order."""
         return [
-            Place(
-                site,
-                self.site_tensors(index, site, decls),
-                partial(self._base, site, "weight"),
-                partial(self._base, site, "bias"),
-            )
+            Place(site, self.site_tensors(index, site, decls), partial(self._weight, site), partial(self._bias, site))
             for site, decls in self.declared[index]
         ]
 
-    def _base(self, site: Site, name: str) -> Tensor | None:
+    def _weight(self, site: Site) -> Tensor:
         tuned = tuned_at(self, site)
-        base = tuned.base(tuned.attribute if name == "weight" else name)
+        base = tuned.base(tuned.attribute)
         if base is None:
-            return None
-        base = base.detach().float().clone()
-        return to_map(site, base) if name == "weight" else base
+            raise TypeError(f"a {site.kind} has no weight")
+        return to_map(site, base.detach().float().clone())
+
+    def _bias(self, site: Site) -> Tensor | None:
+        base = tuned_at(self, site).base("bias")
+        return None if base is None else base.detach().float().clone()
 
 
 def attach(
@@ -111,25 +111,50 @@ def attach(
 
     Raises:
         PluginError: a function is missing or an initialisation is not as declared.
+        UserError: a bridged placement does not go with the others.
     """
     attached = Attached(model, tuple(placed), Flow(model), seed)
     _freeze_statistics(model)
     if placed and not any(item.method.traits.backbone_grad for item in placed):
         backbone = backbone_of(model)
         vars(backbone)["forward"] = torch.no_grad()(backbone.forward)
+    attached.declared += [declare_at(item.method, item.params, item.sites, item.gate) for item in placed]
+    _bridge(attached)
     for index, item in enumerate(placed):
-        declared = declare_at(item.method, item.params, item.sites, item.gate)
-        attached.declared.append(declared)
-        for site, decls in declared:
-            _place(attached, index, item, site, decls)
+        if index not in attached.bridges:
+            for site, decls in attached.declared[index]:
+                _place(attached, index, item, site, decls)
         _read(attached, item, sites)
     if train_head:
         for path in head_paths(model):
             for name, parameter in list(model.get_submodule(path).named_parameters(recurse=False)):
-                base = "weight" if name == "weight" else "bias"
-                _train_base(attached, f"head.{path}.{name}", ParamDecl(name, tuple(parameter.shape), base=base),
-                            _tuned(attached, path), name)  # fmt: skip
+                decl = ParamDecl(name, tuple(parameter.shape), base="weight" if name == "weight" else "bias")
+                _train_base(attached, f"head.{path}.{name}", decl, _tuned(attached, path), name)
     return attached
+
+
+def _bridge(attached: Attached) -> None:
+    """Place peft's tuners, before anything hooks onto the modules that they wrap."""
+    placed = zip(attached.placed, attached.declared, strict=True)
+    problems = bridge_problems([(item.method, item.gate, [site for site, _ in declared]) for item, declared in placed])
+    if problems:
+        raise UserError(problems[0][1], hint="choose other sites for one of them")
+    for index, (item, declared) in enumerate(zip(attached.placed, attached.declared, strict=True)):
+        if isinstance(item.method, BridgedMethod):
+            seed = seeded(attached.seed, f"{index}.peft").initial_seed()
+            attached.bridges[index] = place_bridge(
+                attached.model, item.method, item.params, declared, index=index, seed=seed
+            )
+    for bridge in attached.bridges.values():
+        bridge.activate()
+        attached.flow.switches.append(bridge.switch)
+        attached.paths |= bridge.paths
+        for key, (decl, tensor) in bridge.tensors.items():
+            attached.decls[key] = decl
+            if isinstance(tensor, nn.Parameter):
+                attached.tensors[key] = tensor
+            else:
+                attached.buffers[key] = tensor
 
 
 def tuned_at(attached: Attached, site: Site) -> TunedModule:
@@ -214,28 +239,21 @@ def seeded(seed: int, key: str) -> torch.Generator:
 def initial_value(decl: ParamDecl, generator: torch.Generator) -> Tensor:
     """The starting value of a declared tensor; drawn on the CPU, so the same on every device."""
     name, _, argument = decl.init.partition(":")
-    shape, dtype = decl.shape, _DTYPES[decl.dtype]
-    match name:
-        case "zeros":
-            return torch.zeros(shape, dtype=dtype)
-        case "ones":
-            return torch.ones(shape, dtype=dtype)
-        case "constant":
-            return torch.full(shape, float(argument)).to(dtype)
-        case "eye":
-            return torch.eye(shape[-2], shape[-1], dtype=dtype).expand(shape).clone()
-        case "normal":
-            return torch.randn(shape, generator=generator) * float(argument or 0.02)
-        case "kaiming":  # kaiming_uniform_ with a = sqrt(5): bound = 1 / sqrt(fan_in)
-            return _uniform(shape, 1 / math.sqrt(shape[-1]), generator)
-        case "uniform":
-            return _uniform(shape, float(argument), generator)
-        case "signs":
-            return torch.randint(0, 2, shape, generator=generator).to(dtype) * 2 - 1
-    raise PluginError(
-        decl.name, f"unknown init {decl.init!r}",
-        hint="zeros, ones, constant:VALUE, eye, normal:STD, kaiming, uniform:BOUND or signs",
-    )  # fmt: skip
+    shape = decl.shape
+    makers: dict[str, Callable[[], Tensor]] = {
+        "zeros": lambda: torch.zeros(shape),
+        "ones": lambda: torch.ones(shape),
+        "constant": lambda: torch.full(shape, float(argument)),
+        "eye": lambda: torch.eye(shape[-2], shape[-1]).expand(shape).clone(),
+        "normal": lambda: torch.randn(shape, generator=generator) * float(argument or 0.02),
+        # kaiming_uniform_ with a = sqrt(5): bound = 1 / sqrt(fan_in)
+        "kaiming": lambda: _uniform(shape, 1 / math.sqrt(shape[-1]), generator),
+        "uniform": lambda: _uniform(shape, float(argument), generator),
+        "signs": lambda: torch.randint(0, 2, shape, generator=generator) * 2.0 - 1,
+    }
+    if name not in makers:
+        raise PluginError(decl.name, f"unknown init {decl.init!r}", hint=f"one of {', '.join(makers)}")
+    return makers[name]().to(_DTYPES[decl.dtype])
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:

@@ -97,7 +97,7 @@ def _factors(attached: Attached) -> dict[str, list[tuple[Tensor, Tensor, float]]
     found: dict[str, list[tuple[Tensor, Tensor, float]]] = {}
     for index, (item, declared) in enumerate(zip(attached.placed, attached.declared, strict=True)):
         module = item.method.math()
-        if not hasattr(module, "lora_factors"):
+        if module is None or not hasattr(module, "lora_factors"):
             raise PluginError(item.method.id, "says it exports LoRA but has no lora_factors")
         for site, decls in declared:
             tensors = attached.site_tensors(index, site, decls)

@@ -1,6 +1,6 @@
 """What the hooks of one model share during a forward pass: outputs read elsewhere, the batch, the on/off switch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,8 @@ class Flow:
     """One model's pass in progress.
 
     ``outputs`` holds what the sites that some method reads have put out, by site path; ``memories`` what each
-    placement's forwards leave each other; ``tokens`` the batch, as far as it is known.
+    placement's forwards leave each other; ``tokens`` the batch, as far as it is known. ``switches`` are called when the
+    placements are turned on or off.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -25,9 +26,16 @@ class Flow:
         self.tokens: Tokens | None = None
         self.outputs: dict[str, Tensor] = {}
         self.memories: dict[int, dict[Any, Any]] = {}
+        self.switches: list[Callable[[bool], None]] = []
         self._known: Tokens | None = None
         vars(model)[_KEY] = self
         backbone_of(model).register_forward_pre_hook(self._begin, with_kwargs=True, prepend=True)
+
+    def switch(self, on: bool) -> None:
+        """Turn the placements on or off."""
+        self.enabled = on
+        for switch in self.switches:
+            switch(on)
 
     def memory(self, index: int) -> dict[Any, Any]:
         """What the forwards of placement ``index`` share in this pass."""
@@ -55,11 +63,11 @@ def bare(model: nn.Module) -> Iterator[None]:
     if flow is None:
         yield
         return
-    flow.enabled = False
+    flow.switch(False)
     try:
         yield
     finally:
-        flow.enabled = True
+        flow.switch(True)
 
 
 def backbone_of(model: nn.Module) -> nn.Module:
@@ -92,10 +100,11 @@ def _tokens_of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tokens | N
         return None
     cache = kwargs.get("past_key_values")
     past = int(cache.get_seq_length()) if cache is not None else 0
-    attended = kwargs.get("attention_mask")
     everything = torch.ones_like(ids, dtype=torch.bool)
-    known = isinstance(attended, Tensor) and attended.dim() == 2
-    mask = attended[:, -ids.shape[1] :].bool() if known else everything
+    attended = kwargs.get("attention_mask")
+    if not isinstance(attended, Tensor) or attended.dim() != 2:
+        attended = torch.ones(len(ids), past + ids.shape[1], dtype=torch.long, device=ids.device)
+    mask = attended[:, -ids.shape[1] :].bool()
     positions = torch.arange(past, past + ids.shape[1], device=ids.device).expand_as(ids)
-    lengths = (attended.sum(1, keepdim=True) if known else positions[:, -1:] + 1).expand_as(ids)
+    lengths = attended.sum(1, keepdim=True).expand_as(ids)
     return Tokens(mask, positions, mask if past == 0 else ~everything, lengths)

@@ -75,7 +75,8 @@ class TunedModule:
 
     ``masters`` are the fp32 tensors that stand for trained base tensors held in another precision, by attribute;
     ``edits`` change the weights in fp32 before the module runs; ``forwards`` change its output afterwards;
-    ``placed`` lists both in the order of their placements; and ``reads`` are the site paths under which the output is kept for others.
+    ``placed`` lists both in the order of their placements; and ``reads`` are the site paths under which the output is
+    kept for others.
     """
 
     module: nn.Module
@@ -106,6 +107,12 @@ class TunedModule:
         for at in placed:
             weight, bias = at.merge(weight, bias)
         return weight, bias
+
+    def _weight(self) -> Tensor:
+        base = self.base(self.attribute)
+        if base is None:
+            raise TypeError(f"a {type(self.module).__name__} has no weight of its own")
+        return base
 
     def start(self, attribute: str) -> Tensor | None:
         """The base tensor in fp32, from its trained master where there is one."""
@@ -144,7 +151,7 @@ class TunedModule:
         x = y if at.site.kind == "model" else input_of(*call)
         ctx = Context(
             training=module.training,
-            weight=lambda: to_map(at.site, self.base(self.attribute)),  # type: ignore[arg-type]
+            weight=lambda: to_map(at.site, self._weight()),
             bias=lambda: self.base("bias"),
             outputs=self.flow.outputs,
             memory=self.flow.memory(at.index),
@@ -175,7 +182,7 @@ _INPUTS = ("hidden_states", "inputs_embeds", "pixel_values", "input_values", "in
 
 def first_tensor(output: Any) -> Tensor:
     """The main tensor of a module's output: itself, or the first of a tuple or model output."""
-    return output if isinstance(output, Tensor) else output[0]  # type: ignore[no-any-return]
+    return output if isinstance(output, Tensor) else output[0]
 
 
 def with_first_tensor(output: Any, tensor: Tensor) -> Any:

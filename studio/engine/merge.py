@@ -6,19 +6,27 @@ from torch import Tensor, nn
 from studio.core.errors import UserError
 from studio.engine.attach import Attached
 from studio.engine.hooks import TunedModule, is_flipped
+from studio.engine.peft_bridge import merge_bridge, merge_obstacles
 
 
 def merge_into_base(attached: Attached) -> nn.Module:
     """The model with every placement folded into its weights; nothing is left attached. Changes it in place.
 
     Raises:
-        UserError: a placement has no merge, would need a bias that the model lacks, or sits on a shared tensor.
+        UserError: a tensor is not finite, or a placement has no merge, would need a bias that the model lacks, or
+            sits on a shared tensor.
     """
     if problems := merge_problems(attached):
         raise UserError(problems[0], hint="export the adapter itself instead")
+    for name, tensor in attached.tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise UserError(f"{name} holds values that are not numbers", hint="merge an earlier checkpoint")
     with torch.no_grad():
         for tuned in attached.tuned.values():
             _fold(attached, tuned)
+        for bridge in attached.bridges.values():
+            merge_bridge(attached.model, bridge)
+    attached.flow.switches.clear()
     attached.flow.enabled = False
     return attached.model
 
@@ -26,15 +34,21 @@ def merge_into_base(attached: Attached) -> nn.Module:
 def merge_problems(attached: Attached) -> list[str]:
     """Why the placements cannot be folded in; empty if they can."""
     found = []
-    for item in attached.placed:
+    for index, item in enumerate(attached.placed):
         math = item.method.math()
-        if math is not None and not hasattr(math, "merge"):
+        if index in attached.bridges:
+            found += merge_obstacles(attached.bridges[index])
+        elif math is not None and not hasattr(math, "merge"):
             found.append(f"{item.method.id} cannot be merged into the weights")
         if item.gate == "input":
             found.append(f"{item.method.id} has a gate that depends on the input")
     for path, tuned in attached.tuned.items():
-        if tuned.placed and _shared(attached.model, tuned):
+        if tuned.placed and _shared(attached.model, tuned.module, tuned.attribute):
             found.append(f"{path} shares its weight with another module, which a merge would change too")
+    for bridge in attached.bridges.values():
+        for path, layer in bridge.layers.items():
+            if _shared(attached.model, layer.get_base_layer(), "weight"):
+                found.append(f"{path} shares its weight with another module, which a merge would change too")
     return found
 
 
@@ -66,12 +80,12 @@ def _store(module: nn.Module, name: str, value: Tensor) -> None:
     parameter.data = value.detach().to(parameter.dtype).contiguous().clone()
 
 
-def _shared(model: nn.Module, tuned: TunedModule) -> bool:
-    own = tuned.module._parameters.get(tuned.attribute)
+def _shared(model: nn.Module, owner: nn.Module, name: str) -> bool:
+    own = owner._parameters.get(name)
     if own is None:
         return False
     return any(
-        parameter is own and module is not tuned.module
+        parameter is own and module is not owner
         for module in model.modules()
         for parameter in module.parameters(recurse=False)
     )

@@ -1,6 +1,7 @@
 """The moments at which the host calls a method: before the first step, at every step, at every loss."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,18 +21,15 @@ def run_setup(attached: Attached, encode: Callable[[str], list[int]], losses: Lo
     Raises:
         PluginError: a plugin's setup fails.
     """
-    for index, item in enumerate(attached.placed):
-        setup = getattr(item.method.math(), "setup", None)
-        if setup is None:
-            continue
+    for index, item, setup in _having(attached, "setup"):
         ctx = Setup(
             generator=seeded(attached.seed, f"{index}.setup"),
-            gradients=lambda index=index: _gradients(attached, index, losses),
-            token_embedding=lambda ids: _embeddings(attached, ids),
+            gradients=partial(_gradients, attached, index, losses),
+            token_embedding=partial(_embeddings, attached),
             encode=encode,
         )
         with torch.no_grad():
-            _call(item, "setup", lambda: setup(item.params, attached.places(index), ctx))
+            _call(item, "setup", partial(setup, item.params, attached.places(index), ctx))
 
 
 def extra_loss(attached: Attached, step: Step) -> Tensor | None:
@@ -39,7 +37,7 @@ def extra_loss(attached: Attached, step: Step) -> Tensor | None:
     terms = [
         term
         for index, item, function in _having(attached, "extra_loss")
-        if (term := _call(item, "extra_loss", lambda: function(item.params, attached.places(index), step))) is not None
+        if (term := _call(item, "extra_loss", partial(function, item.params, attached.places(index), step))) is not None
     ]
     return torch.stack([term.reshape(()) for term in terms]).sum() if terms else None
 
@@ -48,7 +46,7 @@ def after_step(attached: Attached, step: Step) -> None:
     """Let the methods act after an optimizer step, gradients still in place."""
     with torch.no_grad():
         for index, item, function in _having(attached, "on_step"):
-            _call(item, "on_step", lambda: function(item.params, attached.places(index), step))
+            _call(item, "on_step", partial(function, item.params, attached.places(index), step))
 
 
 def _having(attached: Attached, name: str) -> list[tuple[int, Placed, Callable[..., Tensor | None]]]:

@@ -32,12 +32,12 @@ def place_prefix(model: nn.Module, module: nn.Module, at: At, flow: Flow) -> Non
         )
     _use(model)
 
-    def make() -> tuple[Tensor, Tensor] | None:
+    def make() -> tuple[Tensor, ...] | None:
         if not flow.enabled:
             return None
         ctx = Context(module.training, _no_weight, _no_weight, flow.outputs, flow.memory(at.index), flow.tokens)
-        keys, values = at.math.prefix(at.params, at.site, at.tensors, ctx)
-        return keys, values
+        made: tuple[Tensor, ...] = at.math.prefix(at.params, at.site, at.tensors, ctx)
+        return made
 
     vars(module).setdefault(_SLOT, []).append(make)
 
@@ -71,10 +71,10 @@ def _attend(
 ) -> Any:
     """The base implementation over the prefixes and the module's own keys (B, kv heads, k, head size)."""
     attend = _implementation(base, module)
-    made = [kv for make in vars(module).get(_SLOT, ()) if (kv := make()) is not None]
+    made = [prefix for make in vars(module).get(_SLOT, ()) if (prefix := make()) is not None]
     if not made:
         return attend(module, query, key, value, attention_mask, **kwargs)
-    own, count = key.shape[2], sum(keys.shape[0] for keys, _ in made)
+    own, count = key.shape[2], sum(len(prefix[0]) for prefix in made)
     causal = kwargs.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
     if attention_mask is None and causal and query.shape[2] > 1:
@@ -84,9 +84,33 @@ def _attend(
         attention_mask = pad(attention_mask, (count, 0), value=visible)
     if kwargs.get("position_bias") is not None:
         kwargs["position_bias"] = pad(kwargs["position_bias"], (count, 0))
-    key = torch.cat([*(_by_head(keys, key) for keys, _ in made), key], dim=2)
-    value = torch.cat([*(_by_head(values, value) for _, values in made), value], dim=2)
-    return attend(module, query, key, value, attention_mask, **kwargs)
+    kwargs["scaling"] = kwargs.get("scaling") or query.shape[-1] ** -0.5
+    query, key, value, shares = _joined(query, key, value, made)
+    output, weights = attend(module, query, key, value, attention_mask, **kwargs)
+    for share in reversed(shares):
+        rest, drawn = output.chunk(2, dim=-1)
+        output = rest + share.transpose(1, 2) * drawn
+    return output, weights
+
+
+def _joined(
+    query: Tensor, key: Tensor, value: Tensor, made: list[tuple[Tensor, ...]]
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """Queries, keys and values with the prefixes, and the shares (B, 1, S, 1) of those that have one.
+
+    A share scales a prefix for each query on its own: the queries get a second half, scaled by it, which meets the
+    prefix alone, and the output a second half, which is what the prefix's values give.
+    """
+    sizes, shares = (key.shape[-1], value.shape[-1]), []
+    for *flat, share in ((*prefix, None)[:3] for prefix in made):
+        keys, values = (_by_head(*each) for each in zip(flat, (key, value), sizes, strict=True))
+        if share is not None:
+            shares.append(share.to(query.dtype)[:, None, :, None])
+            query = torch.cat([query, query * shares[-1]], dim=-1)
+            key, value = (pad(rest, (0, rest.shape[-1])) for rest in (key, value))
+            keys, values = (pad(drawn, (drawn.shape[-1], 0)) for drawn in (keys, values))
+        key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+    return query, key, value, shares
 
 
 def _implementation(base: str, module: nn.Module) -> Callable[..., Any]:
@@ -97,7 +121,8 @@ def _implementation(base: str, module: nn.Module) -> Callable[..., Any]:
     return sdpa_attention_forward
 
 
-def _by_head(flat: Tensor, like: Tensor) -> Tensor:
-    """(n, heads x size) -> (B, heads, n, size), as ``like``."""
-    batch, heads, _, size = like.shape
-    return flat.to(like.dtype).view(-1, heads, size).transpose(0, 1).expand(batch, -1, -1, -1)
+def _by_head(flat: Tensor, like: Tensor, size: int) -> Tensor:
+    """(n, heads x size) -> (B, heads, n, width), as ``like``, zeros after the first ``size``."""
+    batch, heads, _, width = like.shape
+    split = flat.to(like.dtype).view(-1, heads, size).transpose(0, 1)
+    return pad(split, (0, width - size)).expand(batch, -1, -1, -1)

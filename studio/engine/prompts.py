@@ -38,7 +38,7 @@ def place_prompt(model: nn.Module, at: At, flow: Flow) -> None:
         _prepend_to_words(encoder, make)
         decoder.register_forward_pre_hook(_extender("encoder_attention_mask", make), with_kwargs=True)
     elif isinstance(embeddings := getattr(backbone, "embeddings", None), nn.Module):
-        front = model.config.model_type in _RELATIVE  # type: ignore[union-attr]
+        front = str(model.config.model_type) in _RELATIVE  # type: ignore[union-attr]
         backbone.register_forward_pre_hook(_extender("attention_mask", make, front=front), with_kwargs=True)
         embeddings.register_forward_hook(_joiner(make, front=front))
         backbone.register_forward_hook(_cutter(make, front=front))

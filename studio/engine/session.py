@@ -22,7 +22,7 @@ from studio.engine.optimizer import build_optimizer
 from studio.engine.plugins import run_setup
 from studio.engine.tasks import batch_logits, loss_sum
 from studio.engine.telemetry import Telemetry
-from studio.extensions.loader import load_method
+from studio.extensions.methods import load_here
 from studio.extensions.registry import discover
 from studio.models.sites import find_sites
 
@@ -85,7 +85,7 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
         choices=answer_choices(train_rows, eos_id=encoder.eos_id) if plan.task == "sft" else [],
         model=model,
         attached=attached,
-        optimizer=build_optimizer(attached, plan),
+        optimizer=build_optimizer(attached, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay),
         scaler=torch.amp.GradScaler("cuda", enabled=plan.precision == "fp16"),
     )
     checkpoint = latest_checkpoint(checkpoints)
@@ -121,7 +121,7 @@ def _placements(plan: Plan, sites: Sequence[Site]) -> list[Placed]:
     by_path = {site.path: site for site in sites}
     placed = []
     for planned in plan.placements:
-        method = load_method(registry.get(planned.use, "method"))
+        method = load_here(registry.get(planned.use, "method"))
         params, problems = method.parse(planned.params, "params")
         if params is None:
             raise UserError(f"the plan's parameters no longer fit {planned.use}: {problems[0]}", where="plan.json")

@@ -12,14 +12,17 @@ from studio.models.header import PICKLES
 Config = Mapping[str, Any]
 
 _NAMES: dict[str, tuple[str, ...]] = {
-    "hidden": ("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim"),
+    "hidden": ("hidden_size", "n_embd", "d_model", "dim", "word_embed_proj_dim", "hidden_sizes"),
     "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "encoder_attention_heads"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv"),
     "head_dim": ("head_dim", "d_kv", "attention_head_size"),
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
     "intermediate": ("intermediate_size", "n_inner", "ffn_dim", "encoder_ffn_dim", "d_ff", "hidden_dim"),
     "vocab": ("vocab_size",),
-    "max_positions": ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length"),
+    "max_positions": (
+        "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length",
+        "max_target_positions",
+    ),
 }  # fmt: skip
 
 _NESTED = ("text_config", "language_config", "llm_config")
@@ -69,9 +72,11 @@ def text_part(config: Config) -> Config:
 
 
 def number(config: Config, what: str, default: int = 0) -> int:
-    """A size by any of the names that families give it; ``default`` when none is there."""
+    """A size by any of the names that families give it (the last stage's); ``default`` when none is there."""
     for name in _NAMES[what]:
         value = config.get(name)
+        if isinstance(value, list) and value:
+            value = value[-1]
         if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
             return int(value)
     return default

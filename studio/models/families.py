@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-ModelKind = Literal["decoder", "encoder", "encoder-decoder", "other"]
+ModelKind = Literal["decoder", "encoder", "encoder-decoder", "vision", "audio", "other"]
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,11 @@ class Family:
 
     ``prefix`` is where its weights keep the backbone (transformers' ``base_model_prefix`` with a dot), ``tied``
     what holds when config.json does not say, ``roles`` what the common table would get wrong, by the tail of a
-    module's path. ``head`` is the head's name in the stored weights; the module is always called lm_head.
-    ``conv1d``: linear weights inside the blocks are stored d_in x d_out. ``unused_positions``: how many of the
+    module's path. ``head`` is the live path of the head. ``renames``: what stored names are called in the live
+    model, where the two differ. ``blocks``: how the lists of blocks are called (a regular expression).
+    ``conv1d``: linear weights inside the blocks are stored d_in x d_out. ``plain_ffn``: where one module holds the
+    feed-forward, it returns that alone, without the residual stream. ``channels_first``: roles of norms over the
+    second axis of a feature map. ``unused_positions``: how many of the
     configured positions no token can have.
     """
 
@@ -22,7 +25,11 @@ class Family:
     prefix: str
     tied: bool = False
     head: str = "lm_head"
+    renames: tuple[tuple[str, str], ...] = ()
+    blocks: str = "layers|layer|h|blocks|block"
     conv1d: bool = False
+    plain_ffn: bool = True
+    channels_first: frozenset[str] = frozenset()
     unused_positions: int = 0
     roles: Mapping[str, str] = field(default_factory=dict)
 
@@ -38,14 +45,31 @@ _GEMMA = Family("decoder", "model.", tied=True)
 _GEMMA2 = Family("decoder", "model.", tied=True, roles=_POST_NORMS)
 _T5_NORMS = {
     "layer.0.layer_norm": "norm1",
-    "encoder.layer.1.layer_norm": "norm2",
-    "decoder.layer.1.layer_norm": "norm_cross",
+    "encoder.block.layer.1.layer_norm": "norm2",
+    "decoder.block.layer.1.layer_norm": "norm_cross",
     "layer.2.layer_norm": "norm2",
 }
 _T5 = Family("encoder-decoder", "", tied=True, roles=_T5_NORMS)
 _ROBERTA = Family("encoder", "roberta.", tied=True, unused_positions=2)  # positions start after the padding's
 _BART = Family("encoder-decoder", "model.", tied=True)
-HEAD = "lm_head"
+_ROUTERS = {"mlp.gate": "router", "mlp.shared_expert_gate": "router"}
+_MIXTURE = Family("decoder", "model.", roles=_ROUTERS)
+_VIT_NAMES = (
+    ("encoder.layer.", "layers."),
+    ("attention.attention.query.", "attention.q_proj."),
+    ("attention.attention.key.", "attention.k_proj."),
+    ("attention.attention.value.", "attention.v_proj."),
+    ("attention.output.dense.", "attention.o_proj."),
+    (".intermediate.dense.", ".mlp.fc1."),
+    (".output.dense.", ".mlp.fc2."),
+)
+_SWIN_NAMES = (
+    ("attention.self.query.", "attention.q_proj."),
+    ("attention.self.key.", "attention.k_proj."),
+    ("attention.self.value.", "attention.v_proj."),
+    *_VIT_NAMES[4:],
+)
+_STAGES = r"stages\.\d+\.layers"
 # modules of every encoder-decoder that share the tensor of ``shared``; the forward pass goes through them
 SHARED_EMBEDDINGS = ("encoder.embed_tokens", "decoder.embed_tokens")
 
@@ -72,11 +96,14 @@ FAMILIES: dict[str, Family] = {
     "gpt_bigcode": Family("decoder", "transformer.", tied=True),
     "gpt_neo": Family("decoder", "transformer.", tied=True),
     "gptj": Family("decoder", "transformer."),
-    "gpt_neox": Family("decoder", "gpt_neox.", head="embed_out"),
+    "gpt_neox": Family("decoder", "gpt_neox.", renames=(("embed_out.", "lm_head."),)),
     "opt": Family("decoder", "model.", tied=True),
-    "bloom": Family("decoder", "transformer.", tied=True),
+    "bloom": Family("decoder", "transformer.", tied=True, plain_ffn=False),
     "falcon": Family("decoder", "transformer.", tied=True),
-    "mpt": Family("decoder", "transformer.", tied=True),
+    "mpt": Family("decoder", "transformer.", tied=True, plain_ffn=False),
+    "mixtral": Family("decoder", "model.", renames=((".block_sparse_moe.", ".mlp."),), roles=_ROUTERS),
+    "qwen2_moe": _MIXTURE,
+    "qwen3_moe": _MIXTURE,
     "bert": Family("encoder", "bert.", tied=True),
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
@@ -90,8 +117,22 @@ FAMILIES: dict[str, Family] = {
     "bart": _BART,
     "mbart": _BART,
     "pegasus": _BART,
+    "whisper": Family("encoder-decoder", "model.", tied=True, head="proj_out"),
+    "wav2vec2": Family("audio", "wav2vec2.", blocks=r"encoder\.layers", channels_first=frozenset({"conv_norm"})),
+    "audio-spectrogram-transformer": Family("audio", "audio_spectrogram_transformer.", renames=_VIT_NAMES),
+    "vit": Family("vision", "vit.", renames=_VIT_NAMES),
+    "deit": Family("vision", "deit.", renames=_VIT_NAMES),
+    "swin": Family("vision", "swin.", renames=_SWIN_NAMES, blocks=r"layers\.\d+\.blocks"),
+    "resnet": Family("vision", "resnet.", blocks=_STAGES, channels_first=frozenset({"conv_norm"})),
+    "convnext": Family("vision", "convnext.", blocks=_STAGES, channels_first=frozenset({"embed_norm", "stage_norm"})),
+    "clip": Family("other", "clip."),
 }
 
+_ENDINGS: dict[ModelKind, tuple[str, ...]] = {
+    "encoder": ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForPreTraining"),
+    "vision": ("ForImageClassification",),
+    "audio": ("ForAudioClassification", "ForCTC"),
+}
 _PREFIXES = ("model.", "transformer.", "backbone.", "base_model.")
 
 
@@ -123,5 +164,4 @@ def guess_kind(architecture: str, *, encodes_and_decodes: bool) -> ModelKind:
         return "decoder"
     if encodes_and_decodes:
         return "encoder-decoder"
-    encoders = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForPreTraining")
-    return "encoder" if architecture.endswith(encoders) else "other"
+    return next((kind for kind, endings in _ENDINGS.items() if architecture.endswith(endings)), "other")

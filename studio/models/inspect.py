@@ -15,7 +15,8 @@ from studio.models.header import TensorInfo, hash_weights, most_common_dtype, re
 from studio.models.sites import model_family, sites_of
 
 _BUFFERS = re.compile(
-    r"(\.attn\.(bias|masked_bias)|\.attention\.(bias|masked_bias)|inv_freq|position_ids|token_type_ids|final_logits_bias)$"
+    r"(\.attn\.(bias|masked_bias)|\.attention\.(bias|masked_bias)|inv_freq|position_ids|token_type_ids|final_logits_bias|"
+    r"running_mean|running_var|num_batches_tracked|relative_position_index)$"
 )
 _LICENSE = re.compile(r"^license:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
@@ -43,7 +44,7 @@ def inspect_config(
     """
     text, family = text_part(config), model_family(config, header)
     sites = sites_of(config, header)
-    hidden, heads = number(text, "hidden") or _hidden_of(sites), number(text, "heads", 1)
+    hidden, heads = _hidden_of(sites), number(text, "heads", 1)
     return ModelFacts(
         name=name,
         path=path,
@@ -62,7 +63,7 @@ def inspect_config(
         vocab=number(text, "vocab") or _vocab_of(sites),
         max_positions=max(0, number(text, "max_positions") - family.unused_positions),
         tied_embeddings=any(site.role == "head" and site.tied_to for site in sites),
-        gated_mlp=any(site.role in ("gate", "gate_up") for site in sites),
+        gated_mlp=any(site.role in ("gate", "gate_up", "expert_gate_up") for site in sites),
         has_chat_template=False,
         fingerprint=_fingerprint(config, _header_digest(header)),
     )
@@ -119,7 +120,7 @@ def _kv_heads(text: Mapping[str, Any], heads: int) -> int:
 
 
 def _hidden_of(sites: Sequence[Site]) -> int:
-    return next((site.d_out for site in sites if site.role == "embed"), 1)
+    return next(site.d_out for site in sites if site.kind == "model")
 
 
 def _vocab_of(sites: Sequence[Site]) -> int:

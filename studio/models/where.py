@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from studio.api import Kind, Site
 from studio.core.errors import UserError
 from studio.core.problems import did_you_mean
-from studio.models.roles import ORDER
+from studio.models.roles import EXPERTS, ORDER
 
 MAX_LENGTH = 2000
 ALLOWED = (
@@ -52,15 +52,16 @@ _ORDERINGS: dict[type[ast.cmpop], Callable[[int, int], bool]] = {
 _ARITHMETIC: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mod: operator.mod,
 }  # fmt: skip
-_CONTAINERS = frozenset({"block", "attention", "model"})
-_ON_REQUEST = frozenset({"head", "pooler"})
+_CONTAINERS = frozenset({"block", "attention", "ffn", "model"})
+_ON_REQUEST = frozenset({"head", "pooler", "router", *EXPERTS})
 
 
 def select(sites: Sequence[Site], where: str) -> tuple[Site, ...]:
     """The sites for which ``where`` holds, in their order.
 
-    Heads, poolers, embeddings, blocks, attentions and the model as a whole are selected only when the expression
-    names them (by role, kind or path), so that ``kind == linear`` means the linear maps of the blocks.
+    Heads, poolers, embeddings, routers, experts, blocks with their attentions and feed-forwards, and the model as a
+    whole are selected only when the expression names them (by role, kind or path), so that ``kind == linear`` means
+    the linear maps that every token of a block goes through.
     """
     check = _Checker(where, {site.role for site in sites})
     term = check.parse()

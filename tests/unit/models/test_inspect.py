@@ -11,11 +11,11 @@ from studio.core.errors import UserError
 from studio.models.config import check_supported
 from studio.models.header import INDEX, TensorInfo
 from studio.models.inspect import inspect_config, inspect_model
-from studio.models.sites import find_sites, notice, sites_of
-from tests.helpers.weights import LLAMA, llama_shapes, write_llama, write_safetensors
+from studio.models.sites import find_sites, notice, notice_of, sites_of
+from tests.helpers.weights import LLAMA, Shapes, llama_shapes, write_llama, write_safetensors
 
 
-def header_of(shapes: dict[str, tuple[int, ...]]) -> dict[str, TensorInfo]:
+def header_of(shapes: Shapes) -> dict[str, TensorInfo]:
     return {name: TensorInfo("bfloat16", shape, 0, "model.safetensors") for name, shape in shapes.items()}
 
 
@@ -115,6 +115,16 @@ def test_that_a_model_of_images_and_text_is_no_encoder_decoder() -> None:
     assert inspect_config({**config, "is_encoder_decoder": True}, header).kind == "encoder-decoder"
 
 
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [("NovaForImageClassification", "vision"), ("NovaForCTC", "audio"), ("NovaModel", "other")],
+)
+def test_that_the_class_of_an_unknown_architecture_tells_what_it_reads(architecture: str, kind: str) -> None:
+    header = header_of({"stem.weight": (8, 3, 4, 4), "blocks.0.fc1.weight": (16, 8)})
+    facts = inspect_config({"model_type": "nova", "architectures": [architecture]}, header)
+    assert (facts.kind, facts.layers) == (kind, 1)
+
+
 def test_that_models_with_their_own_code_are_refused_unless_transformers_has_them() -> None:
     with pytest.raises(UserError, match="auto_map"):
         check_supported({"model_type": "homemade", "auto_map": {"AutoModel": "m.M"}}, "config.json")
@@ -143,6 +153,7 @@ def test_that_an_unknown_architecture_gets_guessed_sites_and_a_notice(tmp_path: 
         "blocks.0.mixer.wq": ("linear", "q", 0),
         "blocks.0.norm_a": ("norm", "other", 0),
         "blocks.0.strange": ("linear", "other", 0),
+        "blocks.0.conv": ("conv", "conv", 0),
         "out_norm": ("norm", "norm", None),
         "lm_head": ("linear", "head", None),
     }
@@ -151,12 +162,35 @@ def test_that_an_unknown_architecture_gets_guessed_sites_and_a_notice(tmp_path: 
     assert notice(write_llama(tmp_path / "known")) is None
 
 
-def test_that_experts_are_left_out_and_said_so() -> None:
+EXPERTS = {
+    "model.layers.0.mlp.gate.weight": (2, 32),
+    **{f"model.layers.0.mlp.experts.{i}.{name}_proj.weight": (16, 32) for i in range(2) for name in ("gate", "up")},
+    **{f"model.layers.0.mlp.experts.{i}.down_proj.weight": (32, 16) for i in range(2)},
+}
+
+
+def test_that_experts_are_found_alike_in_single_tensors_and_in_fused_ones() -> None:
     config = {**LLAMA, "model_type": "qwen3_moe", "num_experts": 2}
-    shapes = {**llama_shapes(), "model.layers.0.mlp.gate.weight": (2, 32)}
-    shapes |= {f"model.layers.0.mlp.experts.{i}.up_proj.weight": (16, 32) for i in range(2)}
-    facts = inspect_config(config, header_of(shapes))
-    assert facts.params == inspect_config(LLAMA, header_of(llama_shapes())).params + 2 * 32 + 2 * 16 * 32
+    fused = {
+        "model.layers.0.mlp.gate.weight": (2, 32),
+        "model.layers.0.mlp.experts.gate_up_proj": (2, 32, 32),
+        "model.layers.0.mlp.experts.down_proj": (2, 32, 16),
+    }
+    single, joint = (header_of({**llama_shapes(), **shapes}) for shapes in (EXPERTS, fused))
+    assert sites_of(config, single) == sites_of(config, joint)
+    assert inspect_config(config, single).params == inspect_config(config, joint).params
+    found = {site.role: (site.copies, site.d_in, site.d_out) for site in sites_of(config, single) if site.copies > 1}
+    assert found == {"expert_gate_up": (2, 32, 32), "expert_down": (2, 16, 32)}
+
+
+def test_that_experts_of_an_unknown_architecture_are_left_out_and_said_so() -> None:
+    config = {**LLAMA, "model_type": "nova_moe", "num_experts": 2}
+    header = header_of({**llama_shapes(), **EXPERTS})
+    assert not [site for site in sites_of(config, header) if "experts" in site.path or site.path.endswith("mlp.gate")]
+    assert "experts are not offered" in (notice_of(config) or "")
+    assert notice_of({**config, "model_type": "qwen3_moe"}) is None
+    plain = inspect_config(LLAMA, header_of(llama_shapes()))
+    assert inspect_config(config, header).params == plain.params + 2 * 32 + 6 * 16 * 32
 
 
 def test_that_a_70_b_model_in_30_shards_is_inspected_in_under_a_tenth_of_a_second(tmp_path: Path) -> None:

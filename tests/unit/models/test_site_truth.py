@@ -1,150 +1,111 @@
 """Sites found without torch, checked against the real modules of tiny models of every family."""
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio.api import Site
-from studio.models.families import FAMILIES
+from studio.models.families import FAMILIES as KNOWN
+from studio.models.header import TensorInfo
 from studio.models.inspect import inspect_model
-from studio.models.sites import find_sites
+from studio.models.sites import find_sites, notice, sites_of
+from studio.models.where import select
+from tests.helpers.families import FAMILIES, HEADS, HIDDEN, VOCAB, build, example_inputs, tiny
 
-SIZE = {"vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-GQA = {**SIZE, "num_key_value_heads": 2}
-WIDE = {**GQA, "head_dim": 16}  # head_dim x heads is not hidden
-GPT = {"vocab_size": 96, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
-SEQ2SEQ = {
-    "vocab_size": 96, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+CONTAINERS = ("block", "attention", "ffn", "model")
+CONVOLUTIONAL = ("resnet", "resnet-basic", "convnext")
+MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe")
+# their feed-forward is spread over the block, or its module adds the residual stream to it
+WITHOUT_FFN = {
+    "opt", "bloom", "mpt", "bert", "roberta", "xlm-roberta", "camembert", "electra", "deberta-v2", "bart", "mbart",
+    "pegasus", "whisper", *CONVOLUTIONAL,
 }  # fmt: skip
-T5 = {"vocab_size": 96, "d_model": 32, "d_ff": 48, "d_kv": 8, "num_layers": 2, "num_heads": 4}
-DEBERTA = {
-    **SIZE, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "share_att_key": False,
-    "norm_rel_ebd": "layer_norm", "position_buckets": 8,
-}  # fmt: skip
-SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+# parameters that belong to no map, embedding or norm: tokens, scales, learned tables, and a weight that is
+# recomputed from two tensors at each call
+NO_SITES = (
+    "cls_token", "distillation_token", "class_embedding", "position_embeddings", "masked_spec_embed", "logit_scale",
+    "layer_scale_parameter", "relative_position_bias_table", "weight.original0", "weight.original1", "bias",
+)  # fmt: skip
 
-# model_type -> class, config, the roles that every block has
-BLOCK = "q k v o norm1 norm2 "
-CASES: dict[str, tuple[str, dict[str, Any], str]] = {
-    "llama": ("LlamaForCausalLM", {**GQA, "attention_bias": True}, BLOCK + "gate up down"),
-    "mistral": ("MistralForCausalLM", GQA, BLOCK + "gate up down"),
-    "qwen2": ("Qwen2ForCausalLM", GQA, BLOCK + "gate up down"),
-    "qwen3": ("Qwen3ForCausalLM", WIDE, BLOCK + "gate up down q_norm k_norm"),
-    "gemma": ("GemmaForCausalLM", WIDE, BLOCK + "gate up down"),
-    "gemma2": ("Gemma2ForCausalLM", WIDE, BLOCK + "gate up down norm1_post norm2_post"),
-    "gemma3_text": ("Gemma3ForCausalLM", WIDE, BLOCK + "gate up down norm1_post norm2_post q_norm k_norm"),
-    "phi": ("PhiForCausalLM", SIZE, "q k v o norm1 fc1 fc2"),
-    "phi3": ("Phi3ForCausalLM", {**GQA, **SPECIAL}, "qkv o norm1 norm2 gate_up down"),
-    "smollm3": ("SmolLM3ForCausalLM", {**GQA, **SPECIAL}, BLOCK + "gate up down"),
-    "olmo": ("OlmoForCausalLM", {**SIZE, **SPECIAL}, "q k v o gate up down"),
-    "olmo2": ("Olmo2ForCausalLM", {**SIZE, **SPECIAL}, BLOCK + "gate up down q_norm k_norm"),
-    "olmo3": ("Olmo3ForCausalLM", {**SIZE, **SPECIAL}, BLOCK + "gate up down q_norm k_norm"),
-    "granite": ("GraniteForCausalLM", SIZE, BLOCK + "gate up down"),
-    "cohere": ("CohereForCausalLM", {**SIZE, **SPECIAL}, "q k v o norm1 gate up down"),
-    "cohere2": ("Cohere2ForCausalLM", {**SIZE, **SPECIAL}, "q k v o norm1 gate up down"),
-    "starcoder2": ("Starcoder2ForCausalLM", {**GQA, **SPECIAL}, BLOCK + "fc1 fc2"),
-    "stablelm": ("StableLmForCausalLM", GQA, BLOCK + "gate up down"),
-    "gpt2": ("GPT2LMHeadModel", {**GPT, **SPECIAL}, "qkv o norm1 norm2 fc1 fc2"),
-    "gpt_bigcode": ("GPTBigCodeForCausalLM", {**GPT, **SPECIAL}, "qkv o norm1 norm2 fc1 fc2"),
-    "gpt_neo": (
-        "GPTNeoForCausalLM",
-        {**SPECIAL, "vocab_size": 96, "hidden_size": 32, "num_layers": 2, "num_heads": 4,
-         "attention_types": [[["global", "local"], 1]]},
-        BLOCK + "fc1 fc2",
-    ),
-    "gptj": ("GPTJForCausalLM", {**GPT, **SPECIAL, "rotary_dim": 4}, "q k v o norm1 fc1 fc2"),
-    "gpt_neox": ("GPTNeoXForCausalLM", {**SIZE, **SPECIAL}, "qkv o norm1 norm2 fc1 fc2"),
-    "opt": (
-        "OPTForCausalLM",
-        {"vocab_size": 96, "hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "word_embed_proj_dim": 16, "max_position_embeddings": 64},
-        BLOCK + "fc1 fc2",
-    ),
-    "bloom": ("BloomForCausalLM", {"vocab_size": 96, "hidden_size": 32, "n_layer": 2, "n_head": 4},
-              "qkv o norm1 norm2 fc1 fc2"),
-    "falcon": ("FalconForCausalLM", {**SIZE, **SPECIAL}, "qkv o norm1 fc1 fc2"),
-    "mpt": ("MptForCausalLM", {"vocab_size": 96, "d_model": 32, "n_layers": 2, "n_heads": 4},
-            "qkv o norm1 norm2 fc1 fc2"),
-    "bert": ("BertModel", SIZE, BLOCK + "fc1 fc2"),
-    "roberta": ("RobertaForMaskedLM", SIZE, BLOCK + "fc1 fc2"),
-    "xlm-roberta": ("XLMRobertaForMaskedLM", SIZE, BLOCK + "fc1 fc2"),
-    "camembert": ("CamembertForMaskedLM", SIZE, BLOCK + "fc1 fc2"),
-    "distilbert": (
-        "DistilBertForMaskedLM",
-        {"vocab_size": 96, "dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 4},
-        BLOCK + "fc1 fc2",
-    ),
-    "electra": ("ElectraForPreTraining", {**SIZE, "embedding_size": 16}, BLOCK + "fc1 fc2"),
-    "modernbert": ("ModernBertForMaskedLM", {**SIZE, **SPECIAL, "cls_token_id": 1, "sep_token_id": 2},
-                   "qkv o norm2 gate_up down"),
-    "deberta-v2": ("DebertaV2ForMaskedLM", DEBERTA, BLOCK + "fc1 fc2 pos_q pos_k"),
-    "t5": ("T5ForConditionalGeneration", T5, BLOCK + "fc1 fc2"),
-    "mt5": ("MT5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu"}, BLOCK + "gate up down"),
-    "bart": ("BartForConditionalGeneration", SEQ2SEQ, BLOCK + "fc1 fc2"),
-    "mbart": ("MBartForConditionalGeneration", SEQ2SEQ, BLOCK + "fc1 fc2"),
-    "pegasus": ("PegasusForConditionalGeneration", SEQ2SEQ, BLOCK + "fc1 fc2"),
-}  # fmt: skip
-MIXTURES = {
-    "mixtral": ("MixtralForCausalLM", {**GQA, "num_local_experts": 2, "num_experts_per_tok": 1}, "q k v o"),
-    "qwen3_moe": (
-        "Qwen3MoeForCausalLM",
-        {**GQA, "num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16},
-        "q k v o",
-    ),
-}
+
+@dataclass(frozen=True)
+class Saved:
+    """A family's tiny model, as it lives and as it is stored."""
+
+    family: str
+    model: Any
+    folder: Path
+    sites: tuple[Site, ...]
+
+
+Saver = Callable[[str], Saved]
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Builds a family's tiny model once and saves it: (model, folder)."""
-    import transformers
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saver:
+    """Builds a family's tiny model once and saves it."""
+    built: dict[str, Saved] = {}
 
-    built: dict[str, tuple[Any, Path]] = {}
-
-    def build(family: str) -> tuple[Any, Path]:
+    def get(family: str) -> Saved:
         if family not in built:
-            architecture, config, _ = {**CASES, **MIXTURES}[family]
-            cls = getattr(transformers, architecture)
-            model = cls(cls.config_class(**config))
-            folder = tmp_path_factory.mktemp(family)
+            model, folder = build(family), tmp_path_factory.mktemp(family)
             model.save_pretrained(folder)
-            built[family] = (model, folder)
+            built[family] = Saved(family, model, folder, find_sites(folder))
         return built[family]
 
-    return build
+    return get
 
 
-def modules_of(model: Any) -> dict[str, Any]:
-    """Modules by canonical path; "" is the backbone."""
-    prefix = f"{model.base_model_prefix}."
-    named = dict(model.named_modules())
-    below = {name.removeprefix(prefix): module for name, module in named.items() if name.startswith(prefix)}
-    return {**named, "": model.base_model, **below}
+def resolve(model: Any, path: str) -> Any:
+    """The live module of a site; for experts, their tensor."""
+    from torch import nn
+
+    from studio.engine.build import resolve_module
+
+    parent, _, name = path.rpartition(".")
+    if parent.endswith(".experts"):
+        parameter = getattr(resolve_module(model, parent)[1], name)
+        assert isinstance(parameter, nn.Parameter)
+        return parameter
+    return resolve_module(model, path)[1] if path else model.base_model
 
 
 def test_that_every_family_is_checked() -> None:
-    assert set(FAMILIES) == set(CASES)
+    import transformers
+
+    assert {getattr(transformers, tiny(family).architecture).config_class.model_type for family in FAMILIES} == {*KNOWN}
 
 
-@pytest.mark.parametrize("family", [*CASES, *MIXTURES])
-def test_that_each_site_is_the_module_it_says(family: str, saved: Any) -> None:
-    model, folder = saved(family)
-    modules = modules_of(model)
-    for site in find_sites(folder):
-        module = modules[site.path]
-        if site.kind in ("block", "attention", "model"):
-            continue
-        assert tuple(module.weight.shape) == site.shape, site
-        assert (getattr(module, "bias", None) is not None) == site.has_bias, site
-        check_sizes(site, module)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_each_site_is_the_module_it_says(family: str, saved: Saver) -> None:
+    it = saved(family)
+    for site in it.sites:
+        found = resolve(it.model, site.path)
         assert site.role != "other", site
+        if site.kind in CONTAINERS:
+            assert (site.shape, site.role) == ((), site.kind)
+        elif site.role.startswith("expert_"):
+            assert (site.kind, tuple(found.shape)) == ("linear", site.shape)
+            assert (site.copies, site.d_out, site.d_in) == site.shape
+        else:
+            assert tuple(found.weight.shape) == site.shape, site
+            assert (getattr(found, "bias", None) is not None) == site.has_bias, site
+            assert (site.copies, site.d_kv) == (1, 0)
+            check_sizes(site, found)
 
 
 def check_sizes(site: Site, module: Any) -> None:
+    from torch import nn
+
     kind = type(module).__name__
-    if hasattr(module, "in_features"):
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
+        assert site.kind == "conv"
+        assert (site.d_in, site.d_out) == (module.in_channels, module.out_channels)
+    elif hasattr(module, "in_features"):
         assert (site.kind, site.transposed) == ("linear", False)
         assert (site.d_in, site.d_out) == (module.in_features, module.out_features)
     elif kind == "Conv1D":
@@ -153,67 +114,175 @@ def check_sizes(site: Site, module: Any) -> None:
     elif hasattr(module, "num_embeddings"):
         assert site.kind == "embedding"
         assert (site.d_in, site.d_out) == (module.num_embeddings, module.embedding_dim)
+    elif site.role == "router":
+        assert (site.kind, site.d_in, site.d_out) == ("linear", module.hidden_dim, module.num_experts)
     else:
         assert "Norm" in kind
         assert (site.kind, site.d_in) == ("norm", module.weight.numel())
 
 
-@pytest.mark.parametrize("family", CASES)
-def test_that_every_module_with_a_weight_is_a_site(family: str, saved: Any) -> None:
-    import torch
-
-    model, folder = saved(family)
-    paths = {site.path for site in find_sites(folder)}
-    backbone = model.base_model
-    for name, module in backbone.named_modules():
-        if isinstance(getattr(module, "weight", None), torch.nn.Parameter) and module.weight.requires_grad:
-            path = name if backbone is not model else name.removeprefix(f"{model.base_model_prefix}.")
-            assert path in paths, f"{family}: {name} ({type(module).__name__})"
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_every_weight_of_the_backbone_is_a_site(family: str, saved: Saver) -> None:
+    it = saved(family)
+    paths = {site.path for site in it.sites}
+    for name, parameter in it.model.base_model.named_parameters():
+        path = name.removeprefix(f"{it.model.base_model_prefix}.").removesuffix(".weight")
+        assert path in paths or name.endswith(NO_SITES), (name, tuple(parameter.shape))
 
 
-@pytest.mark.parametrize("family", CASES)
-def test_that_every_block_has_the_roles_of_its_family(family: str, saved: Any) -> None:
-    sites = find_sites(saved(family)[1])
-    expected = set(CASES[family][2].split())
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_the_sites_fit_the_backbone_loaded_alone(family: str, saved: Saver) -> None:
+    from transformers import AutoModel
+
+    it = saved(family)
+    backbone = AutoModel.from_config(it.model.config)  # type: ignore[no-untyped-call]
+    for site in it.sites:
+        if site.role not in ("head", "pooler"):
+            resolve(backbone, site.path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_live_names_tell_the_same_sites_as_stored_ones(family: str, saved: Saver) -> None:
+    it = saved(family)
+    config = json.loads((it.folder / "config.json").read_text())
+    header = {
+        name: TensorInfo("float32", tuple(tensor.shape), tensor.nbytes, "model.safetensors")
+        for name, tensor in it.model.state_dict().items()
+    }
+    assert sites_of(config, header) == it.sites
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_every_block_has_the_roles_of_its_family(family: str, saved: Saver) -> None:
+    sites, expected = saved(family).sites, set(tiny(family).roles.split())
     layers = {site.layer for site in sites if site.layer is not None}
     assert layers == set(range(len(layers)))
     for layer in layers:
-        roles = {site.role for site in sites if site.layer == layer}
+        inside = [site for site in sites if site.layer == layer]
+        roles = {site.role for site in inside}
         assert expected <= roles, (layer, expected - roles)
         assert not {"q", "qkv"} <= roles
-        assert sum(site.kind == "block" for site in sites if site.layer == layer) == 1
-        assert any(site.kind == "attention" for site in sites if site.layer == layer)
+        assert sum(site.kind == "block" for site in inside) == 1
+        assert any(site.kind == "attention" for site in inside) == (not {"q", "qkv"}.isdisjoint(expected))
+        assert sum(site.kind == "ffn" for site in inside) == (family not in WITHOUT_FFN)
 
 
-@pytest.mark.parametrize("family", CASES)
-def test_that_parameters_and_ties_are_counted_as_torch_counts_them(family: str, saved: Any) -> None:
-    model, folder = saved(family)
-    facts = inspect_model(folder)
-    assert facts.params == sum(p.numel() for p in model.parameters())
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if facts.kind != "encoder":
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_containers_pass_hidden_states_of_their_width(family: str, saved: Saver) -> None:
+    it = saved(family)
+    containers = [site for site in it.sites if site.kind in ("block", "attention", "ffn")]
+    passed = record(it, containers)
+    for site in containers:
+        given, returned = passed[site.path]
+        channels = 1 if given.ndim == 4 else -1
+        assert (given.shape[channels], returned.shape[channels]) == (site.d_in, site.d_out), site
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in WITHOUT_FFN])
+def test_that_a_feed_forward_starts_with_its_first_map_and_ends_with_its_last(family: str, saved: Saver) -> None:
+    import torch
+
+    it = saved(family)
+    passed = record(it, [site for site in it.sites if site.kind in ("ffn", "linear") and "expert" not in site.path])
+    for ffn in (site for site in it.sites if site.kind == "ffn" and family not in MIXTURES):
+        inside = {site.role: passed[site.path] for site in it.sites if site.path.startswith(f"{ffn.path}.")}
+        given, returned = passed[ffn.path]
+        first = next(inside[role] for role in ("gate", "gate_up", "fc1") if role in inside)
+        last = inside.get("down") or inside["fc2"]
+        assert torch.equal(given.flatten(0, -2), first[0].flatten(0, -2))
+        assert torch.equal(returned.flatten(0, -2), last[1].flatten(0, -2))
+
+
+def record(it: Saved, sites: list[Site]) -> dict[str, tuple[Any, Any]]:
+    """The first input and the first output of each site's module in one forward pass."""
+    import torch
+
+    passed: dict[str, tuple[Any, Any]] = {}
+
+    def hook(path: str) -> Callable[..., None]:
+        def keep(_module: Any, args: Any, kwargs: Any, output: Any) -> None:
+            given = args[0] if args else next(iter(kwargs.values()))
+            passed[path] = (given, output if isinstance(output, torch.Tensor) else output[0])
+
+        return keep
+
+    handles = [resolve(it.model, site.path).register_forward_hook(hook(site.path), with_kwargs=True) for site in sites]
+    with torch.no_grad():
+        it.model(**example_inputs(it.family))
+    for handle in handles:
+        handle.remove()
+    return passed
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_an_attention_tells_the_width_of_its_keys(family: str, saved: Saver) -> None:
+    it = saved(family)
+    facts = inspect_model(it.folder)
+    for site in it.sites:
+        if site.kind == "attention":
+            towers = family in ("clip", "swin")  # as many key heads as heads, and a width of its own in each part
+            assert site.d_kv == (site.d_in if towers else facts.kv_heads * facts.head_dim), site
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_that_the_facts_are_those_of_the_live_model(family: str, saved: Saver) -> None:
+    it = saved(family)
+    facts = inspect_model(it.folder)
+    assert facts.params == sum(p.numel() for p in it.model.parameters())
+    has_text = tiny(family).inputs not in ("image", "spectrogram")
+    heads = 1 if family.startswith(("resnet", "convnext")) else HEADS
+    assert (facts.hidden, facts.heads, facts.vocab) == (HIDDEN, heads, VOCAB if has_text else 0)
+    assert facts.architecture == tiny(family).architecture
+    assert facts.model_type == it.model.config.model_type
+    assert facts.layers == len({site.path for site in it.sites if site.kind == "block"})
+    assert notice(it.folder) is None
+    if facts.kind in ("decoder", "encoder-decoder"):
+        head, embedding = it.model.get_output_embeddings(), it.model.get_input_embeddings()
         assert facts.tied_embeddings == (head.weight is embedding.weight)
-    assert (facts.hidden, facts.heads, facts.vocab) == (32, 4, 96)
-    assert facts.architecture == CASES[family][0]
-    assert facts.model_type == family
+
+
+def test_that_a_shared_tensor_is_offered_through_every_module_that_uses_it(saved: Saver) -> None:
+    it = saved("t5")
+    tied = {site.path: site.tied_to for site in it.sites if site.tied_to}
+    assert tied == dict.fromkeys(("encoder.embed_tokens", "decoder.embed_tokens", "lm_head"), "shared")
+    for path, owner in tied.items():
+        assert resolve(it.model, path).weight is resolve(it.model, owner).weight
+
+
+def test_that_a_backbone_saved_alone_has_the_same_sites(saved: Saver, tmp_path: Path) -> None:
+    it = saved("gpt2")
+    it.model.base_model.save_pretrained(tmp_path)
+    assert find_sites(tmp_path) == it.sites
+
+
+def test_that_blocks_of_all_stages_and_towers_are_numbered_in_order(saved: Saver) -> None:
+    blocks = {
+        family: [(site.path, site.d_in, site.d_out) for site in saved(family).sites if site.kind == "block"]
+        for family in ("swin", "resnet", "clip", "whisper")
+    }
+    assert blocks["swin"] == [
+        (f"encoder.layers.{stage}.blocks.{index}", width, width)
+        for stage, width in enumerate((16, 32))
+        for index in range(2)
+    ]
+    stage = "encoder.stages"
+    assert blocks["resnet"] == [
+        (f"{stage}.0.layers.0", 8, 16), (f"{stage}.1.layers.0", 16, 32), (f"{stage}.1.layers.1", 32, 32),
+    ]  # fmt: skip
+    assert blocks["clip"] == [
+        (f"{tower}.encoder.layers.{index}", width, width)
+        for tower, width in (("text_model", 32), ("vision_model", 24))
+        for index in range(2)
+    ]
+    assert [path for path, *_ in blocks["whisper"]] == [
+        f"{tower}.layers.{index}" for tower in ("encoder", "decoder") for index in range(2)
+    ]
 
 
 @pytest.mark.parametrize("family", MIXTURES)
-def test_that_the_parameters_of_experts_are_counted(family: str, saved: Any) -> None:
-    model, folder = saved(family)
-    assert inspect_model(folder).params == sum(p.numel() for p in model.parameters())
-
-
-def test_that_a_shared_tensor_is_offered_through_every_module_that_uses_it(saved: Any) -> None:
-    model, folder = saved("t5")
-    modules = modules_of(model)
-    tied = {site.path: site.tied_to for site in find_sites(folder) if site.tied_to}
-    assert tied == dict.fromkeys(("encoder.embed_tokens", "decoder.embed_tokens", "lm_head"), "shared")
-    for path, owner in tied.items():
-        assert modules[path].weight is modules[owner].weight
-
-
-def test_that_a_backbone_saved_alone_has_the_same_sites(saved: Any, tmp_path: Path) -> None:
-    model, folder = saved("gpt2")
-    model.base_model.save_pretrained(tmp_path)
-    assert find_sites(tmp_path) == find_sites(folder)
+def test_that_experts_and_routers_come_only_when_named(family: str, saved: Saver) -> None:
+    sites = saved(family).sites
+    roles = {site.role for site in select(sites, "kind == linear and layer >= 0")}
+    assert roles == {"q", "k", "v", "o"} | ({"gate", "up", "down"} if family == "qwen2_moe" else set())
+    assert {site.copies for site in select(sites, "role in (expert_gate_up, expert_down)")} == {3}
+    assert select(sites, "role == router")
