@@ -1,31 +1,67 @@
-"""LoRA's mathematics: y + scale * B (A dropout(x))."""
+"""LoRA's mathematics: y + scale * B (A dropout(x)), less what the factors started from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from studio_plugins.lora.params import Params
 from torch import Tensor
 from torch.nn.functional import dropout, linear
 
-from studio.api import Context, Site
+from studio.api import Context, Place, Setup, Site
+
+
+def setup(params: Params, places: Sequence[Place], ctx: Setup) -> None:
+    """Start from the weight's leading directions: PiSSA, equations 2 and 3, or OLoRA, equation 2 and on."""
+    if params.init not in ("pissa", "olora"):
+        return
+    for place in places:
+        tensors = place.tensors
+        a, b = (_singular if params.init == "pissa" else _orthonormal)(params, place.weight(), tensors["A"].shape[-2])
+        for name, start in (("A", a), ("B", b)):
+            tensors[name].copy_(start)
+            tensors[f"{name}0"].copy_(start)
+
+
+def _singular(params: Params, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    u, s, v = torch.linalg.svd(weight, full_matrices=False)
+    root = (s[..., :rank] / scale(params)).sqrt()
+    return root.unsqueeze(-1) * v[..., :rank, :], u[..., :rank] * root.unsqueeze(-2)
+
+
+def _orthonormal(params: Params, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    q, r = torch.linalg.qr(weight)
+    return r[..., :rank, :], q[..., :rank]
 
 
 def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor, y: Tensor, ctx: Context) -> Tensor:
     """Equation 3 of the paper, the factors cast to the input's precision."""
     kept = dropout(x, params.dropout, ctx.training) if params.dropout else x
-    low = linear(kept, tensors["A"].to(x.dtype))
-    return y + linear(low, tensors["B"].to(x.dtype)) * scale(params)
+    change = _product(tensors["A"], tensors["B"], kept)
+    if "A0" in tensors:
+        change = change - _product(tensors["A0"], tensors["B0"], x)
+    return y + change * scale(params)
+
+
+def _product(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+    return linear(linear(x, a.to(x.dtype)), b.to(x.dtype))
 
 
 def merge(
     params: Params, site: Site, tensors: Mapping[str, Tensor], weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """W + scale * B A."""
-    return weight + scale(params) * (tensors["B"] @ tensors["A"]), bias
+    """W + scale * B A, less scale * B0 A0."""
+    change = tensors["B"] @ tensors["A"]
+    if "A0" in tensors:
+        change = change - tensors["B0"] @ tensors["A0"]
+    return weight + scale(params) * change, bias
 
 
 def lora_factors(params: Params, site: Site, tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, float]:
-    """The factors as they are."""
-    return tensors["A"], tensors["B"], scale(params)
+    """The factors as they are; with a start to take off, twice the rank: B A - B0 A0 = [B, -B0] [A; A0]."""
+    if "A0" not in tensors:
+        return tensors["A"], tensors["B"], scale(params)
+    a = torch.cat([tensors["A"], tensors["A0"]])
+    return a, torch.cat([tensors["B"], -tensors["B0"]], dim=1), scale(params)
 
 
 def scale(params: Params) -> float:

@@ -10,7 +10,7 @@ from studio.api import Context, Site
 
 
 def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor, y: Tensor, ctx: Context) -> Tensor:
-    """Equation 2, over the feature dimension of y (the second one of a convolution's)."""
+    """Equation 2, over the channels of y."""
     scale = _spread(tensors["scale"], site, y)
     return y * scale + _spread(tensors["shift"], site, y) if "shift" in tensors else y * scale
 
@@ -29,4 +29,4 @@ def merge(
 
 def _spread(vector: Tensor, site: Site, y: Tensor) -> Tensor:
     vector = vector.to(y.dtype)
-    return vector.view(-1, *[1] * (y.dim() - 2)) if site.kind == "conv" else vector
+    return vector.view(-1, *[1] * (y.dim() - 2)) if site.channel_axis == 1 else vector

@@ -69,13 +69,15 @@ class Tokens:
 
     ``mask`` (B, S): True where there is a token, False on padding. ``positions`` (B, S): the place of each token in
     its own sequence, from 0, also where rows are packed. ``prompt`` (B, S): True on tokens that carry no loss.
-    ``lengths`` (B, S): how many tokens the sequence of each token has.
+    ``lengths`` (B, S): how many tokens the sequence of each token has. ``causal``: whether the model lets a token see
+    only those before it.
     """
 
     mask: "Tensor"
     positions: "Tensor"
     prompt: "Tensor"
     lengths: "Tensor"
+    causal: bool = False
 
 
 @dataclass(frozen=True)

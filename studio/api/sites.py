@@ -20,10 +20,11 @@ class Site:
     whichever way round the weight is stored (``transposed``: d_in x d_out, as in GPT-2's Conv1D).
 
     Containers (kinds attention, ffn, block, model) have no weight of their own, shape () and the hidden width as
-    d_in and d_out; ``d_kv`` of an attention is the width of its keys (kv heads x head size). ``copies`` above 1:
-    that many maps of the same size in one tensor (the experts of a mixture), whose path is the tensor's own;
-    what a method declares for one map the host makes for each. ``channel_axis``: the axis of the output that d_out
-    counts; 1 where channels come before the places of an image or a sound, else the last.
+    d_in and d_out; ``d_kv`` of an attention is the width of its keys (kv heads x head size), 0 where none can be
+    put before them. ``copies`` above 1: that many maps of the same size in one tensor (the experts of a mixture),
+    whose path is the tensor's own; what a method declares for one map the host makes for each. ``channel_axis``: the
+    axis of the output that d_out counts; 1 where channels come before the places of an image or a sound, else the
+    last.
     """
 
     path: str
@@ -110,5 +111,9 @@ class Traits:
     families: tuple[str, ...] = ()
 
     def takes(self, site: Site) -> bool:
-        """Whether the method can sit at a site; on experts only by its merged weights."""
-        return site.kind in self.kinds and (site.copies == 1 or self.mergeable)
+        """Whether the method can sit at a site.
+
+        On experts only by its merged weights; not on blocks and models that hand on feature maps, channels first.
+        """
+        flat = site.channel_axis == -1 or site.kind in ("conv", "norm")
+        return site.kind in self.kinds and flat and (site.copies == 1 or self.mergeable)

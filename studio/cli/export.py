@@ -1,7 +1,7 @@
 """export: a run's result in a format that other programs load."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,12 +17,16 @@ def register(app: typer.Typer) -> None:
 def export(
     run: RunName,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The new folder.")],
-    to: Annotated[Literal["peft"], typer.Option("--to", help="The format.")] = "peft",
+    to: Annotated[Literal["peft", "merged"], typer.Option("--to", help="The format.")] = "peft",
     json: Json = False,
 ) -> None:
-    """Copy a run's adapter to a new folder, as peft loads it."""
+    """Take a run's result to a new folder: the adapter as peft loads it, or the whole model with it merged in."""
     from studio.service import runs
-    from studio.service.export import export_peft
+    from studio.service.export import export_merged, export_peft
 
-    folder = export_peft(runs.find_run(run).id, out.absolute())
-    print_json({"format": to, "folder": str(folder)}) if json else say(f"{folder}")
+    run_id = runs.find_run(run).id
+    if to == "peft":
+        written: dict[str, Any] = {"folder": str(export_peft(run_id, out.absolute()))}
+    else:
+        written = export_merged(run_id, out.absolute())
+    print_json({"format": to, **written}) if json else say(written["folder"])

@@ -1,36 +1,114 @@
 """plugin …: what extends the studio."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
-from studio.cli.arguments import Json
-from studio.cli.output import print_json, print_table, to_plain, warn
+from studio.cli.arguments import Json, Yes
+from studio.cli.output import confirm, print_json, print_table, say, to_plain, warn
+
+if TYPE_CHECKING:
+    from studio.service.plugins import PluginInfo
 
 app = typer.Typer(help="Plugins: what extends the studio.", no_args_is_help=True)
-
-
-@app.callback()
-def group() -> None:
-    """Plugins: what extends the studio."""
+Id = Annotated[str, typer.Argument(metavar="ID", help="Id of the plugin.")]
+Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help="What the plugin is; method so far.")]
+Folder = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Make its folder here; default: your plugins, enabled.")
+]
 
 
 @app.command("list")
 def list_(json: Json = False) -> None:
     """List the plugins, and what is wrong with those that cannot be used."""
-    from studio.extensions.registry import discover
+    from studio.service.plugins import list_plugins
 
-    registry = discover()
-    plugins = sorted(registry.plugins.values(), key=lambda plugin: plugin.id)
+    found = list_plugins()
+    errors = [info for info in found if info.error]
     if json:
-        print_json(
-            {
-                "plugins": [{**to_plain(plugin.manifest), "folder": str(plugin.folder)} for plugin in plugins],
-                "errors": [{"plugin": error.plugin, "message": error.message} for error in registry.errors],
-            }
-        )
+        wrong = [{"plugin": info.id, "message": info.error} for info in errors]
+        print_json({"plugins": [to_plain(info) for info in found], "errors": wrong})
         return
-    for error in registry.errors:
-        warn(str(error))
+    for info in errors:
+        warn(info.error)
     print_table(
-        ["Id", "Kind", "Title", "Version", "Folder"],
-        [(p.id, p.manifest.kind, p.manifest.title, p.manifest.version, p.folder) for p in plugins],
+        ["Id", "Kind", "Title", "Version", "From", "State"],
+        [(p.id, p.kind or "-", p.title or "-", p.version or "-", p.origin or "-", _state(p)) for p in found],
     )
+
+
+@app.command()
+def new(plugin_id: Id, kind: Kind = "method", out: Folder = None, json: Json = False) -> None:
+    """Make a plugin that works, to be edited."""
+    from studio.service import plugins
+
+    folder = plugins.new(plugin_id, kind, out)
+    print_json({"id": plugin_id, "folder": folder}) if json else say(f"made {folder}")
+
+
+@app.command()
+def check(
+    plugin: Annotated[str, typer.Argument(metavar="PATH", help="A plugin's folder, or its id.")], json: Json = False
+) -> None:
+    """Check that a plugin does what it declares."""
+    from studio.service import plugins
+
+    report = plugins.check(plugins.folder_of(plugin))
+    if json:
+        print_json(report)
+    else:
+        print_table(
+            ["Family", "Check", "Outcome", "Detail"], [(r.family, r.check, r.status, r.detail) for r in report.results]
+        )
+        say(f"{report.id} {report.version} {'passes' if report.passed else 'fails'}")
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def install(
+    path: Annotated[Path, typer.Argument(help="A plugin's folder, .zip or .whl.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of an older version.")] = False,
+    json: Json = False,
+) -> None:
+    """Copy a plugin into your plugins folder, and enable it."""
+    from studio.service import plugins
+
+    _tell("installed", plugins.install(path, replace=replace), json)
+
+
+@app.command()
+def enable(plugin_id: Id, json: Json = False) -> None:
+    """Turn a plugin on, so that its code runs on this machine."""
+    from studio.service import plugins
+
+    _tell("enabled", plugins.enable(plugin_id), json)
+
+
+@app.command()
+def disable(plugin_id: Id, json: Json = False) -> None:
+    """Turn a plugin off; it stays where it is."""
+    from studio.service import plugins
+
+    _tell("disabled", plugins.disable(plugin_id), json)
+
+
+@app.command()
+def remove(plugin_id: Id, yes: Yes = False, json: Json = False) -> None:
+    """Delete a plugin from your plugins folder."""
+    from studio.service import plugins
+
+    confirm(f"Delete plugin {plugin_id} from your plugins folder?", yes)
+    plugins.remove(plugin_id)
+    print_json({"removed": plugin_id}) if json else say(f"removed {plugin_id}")
+
+
+def _tell(done: str, info: "PluginInfo", json: bool) -> None:
+    print_json(info) if json else say(f"{done} {info.id} {info.version}")
+    if info.error:
+        warn(info.error)
+        raise typer.Exit(1)
+
+
+def _state(info: "PluginInfo") -> str:
+    return "error" if info.error else "enabled" if info.enabled else "disabled"

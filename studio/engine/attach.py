@@ -68,9 +68,11 @@ class Attached:
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     @property
-    def lengthens(self) -> bool:
-        """Whether some method adds virtual tokens to every sequence."""
-        return any(hasattr(item.method.math(), "prompt") for item in self.placed)
+    def recomputes(self) -> bool:
+        """Whether each written token needs the whole sequence again: keys and values of some part are not kept."""
+        return any(
+            hasattr(item.method.math(), "prompt") or not item.method.traits.backbone_grad for item in self.placed
+        )
 
     def saved(self, *, state: bool) -> dict[str, Tensor]:
         """What a file keeps, by name: trained and fixed tensors, and with ``state`` also what only training needs."""
@@ -140,7 +142,7 @@ def _bridge(attached: Attached) -> None:
     if problems:
         raise UserError(problems[0][1], hint="choose other sites for one of them")
     for index, (item, declared) in enumerate(zip(attached.placed, attached.declared, strict=True)):
-        if isinstance(item.method, BridgedMethod):
+        if isinstance(item.method, BridgedMethod) and declared:
             seed = seeded(attached.seed, f"{index}.peft").initial_seed()
             attached.bridges[index] = place_bridge(
                 attached.model, item.method, item.params, declared, index=index, seed=seed

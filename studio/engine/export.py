@@ -14,6 +14,7 @@ from studio.core.errors import PluginError
 from studio.core.plan import Plan
 from studio.engine.attach import Attached
 from studio.engine.build import head_paths
+from studio.engine.peft_bridge import Bridge, peft_tensors, write_config
 
 CONFIG, WEIGHTS = "pet_config.json", "pet_weights.safetensors"
 
@@ -22,7 +23,8 @@ def export_adapter(attached: Attached, plan: Plan, folder: Path) -> Path:
     """Write the adapter folder, whole or not at all; its path.
 
     ``pet_config.json`` and ``pet_weights.safetensors`` hold every trained tensor as declared. When each
-    placement is exactly LoRA, ``adapter_config.json`` and ``adapter_model.safetensors`` are what peft reads.
+    placement is exactly LoRA, or the only one is peft's own, ``adapter_config.json`` and
+    ``adapter_model.safetensors`` are what peft reads.
     """
     partial = folder.with_name(f".{folder.name}.part")
     partial.mkdir(parents=True, exist_ok=True)
@@ -33,6 +35,8 @@ def export_adapter(attached: Attached, plan: Plan, folder: Path) -> Path:
         config, weights = lora_files(attached, plan)
         save_file(weights, partial / "adapter_model.safetensors", metadata={"format": "pt"})
         _write(partial / "adapter_config.json", config)
+    elif len(attached.placed) == len(attached.bridges) == 1:
+        _write_bridge(attached.bridges[0], attached, plan, partial)
     if folder.exists():
         for old in folder.iterdir():
             old.unlink()
@@ -58,15 +62,11 @@ def lora_files(attached: Attached, plan: Plan) -> tuple[dict[str, Any], dict[str
         weights[f"base_model.model.{path}.lora_B.weight"] = (b if uniform else b * scale).contiguous()
     rank, scale = next(iter(sizes)) if uniform else (max(ranks.values()), 1.0)
     others = {} if uniform else {path: r for path, r in ranks.items() if r != rank}
-    heads = head_paths(attached.model) if plan.train_head else []
-    for path in heads:
-        for name, parameter in attached.model.get_submodule(path).named_parameters(recurse=False):
-            weights[f"base_model.model.{path}.{name}"] = attached.tensors.get(
-                f"head.{path}.{name}", parameter
-            ).detach().cpu().contiguous()  # fmt: skip
+    heads, modules = _heads(attached, plan)
+    weights |= heads
     config = {
         "peft_type": "LORA",
-        "task_type": "SEQ_CLS" if plan.task == "classification" else "CAUSAL_LM",
+        "task_type": _task_type(plan),
         "base_model_name_or_path": plan.model_path,
         "r": rank,
         "lora_alpha": scale * rank,
@@ -79,9 +79,34 @@ def lora_files(attached: Attached, plan: Plan) -> tuple[dict[str, Any], dict[str
         "use_rslora": False,
         "use_dora": False,
         "inference_mode": True,
-        "modules_to_save": sorted({path.split(".")[0] for path in heads}) or None,
+        "modules_to_save": modules or None,
     }
     return config, weights
+
+
+def _write_bridge(bridge: Bridge, attached: Attached, plan: Plan, folder: Path) -> None:
+    heads, modules = _heads(attached, plan)
+    tensors = {**peft_tensors(bridge), **heads}
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_config(bridge, folder, base_model=plan.model_path, task=_task_type(plan), heads=modules)
+
+
+def _task_type(plan: Plan) -> str:
+    return "SEQ_CLS" if plan.task == "classification" else "CAUSAL_LM"
+
+
+def _heads(attached: Attached, plan: Plan) -> tuple[dict[str, Tensor], list[str]]:
+    """The trained task head by peft's names, and the modules that it is made of."""
+    paths = head_paths(attached.model) if plan.train_head else []
+    tensors = {
+        f"base_model.model.{path}.{name}": attached.tensors.get(f"head.{path}.{name}", parameter)
+        .detach()
+        .cpu()
+        .contiguous()
+        for path in paths
+        for name, parameter in attached.model.get_submodule(path).named_parameters(recurse=False)
+    }
+    return tensors, sorted({path.split(".")[0] for path in paths})
 
 
 def target_names(model: nn.Module, paths: list[str]) -> list[str]:

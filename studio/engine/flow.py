@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from studio.api import Tokens
 from studio.engine.batches import Batch
+from studio.models.families import family_of
 
 _KEY = "studio_flow"
 
@@ -28,6 +30,7 @@ class Flow:
         self.memories: dict[int, dict[Any, Any]] = {}
         self.switches: list[Callable[[bool], None]] = []
         self._known: Tokens | None = None
+        self._causal = _is_causal(model)
         vars(model)[_KEY] = self
         backbone_of(model).register_forward_pre_hook(self._begin, with_kwargs=True, prepend=True)
 
@@ -48,7 +51,8 @@ class Flow:
     def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.outputs.clear()
         self.memories.clear()
-        self.tokens, self._known = self._known or _tokens_of_call(args, kwargs), None
+        tokens, self._known = self._known or _tokens_of_call(args, kwargs), None
+        self.tokens = tokens and replace(tokens, causal=self._causal)
 
 
 def flow_of(model: nn.Module) -> Flow | None:
@@ -74,6 +78,14 @@ def backbone_of(model: nn.Module) -> nn.Module:
     """The model below its task head."""
     found = getattr(model, getattr(model, "base_model_prefix", "") or "_", model)
     return found if isinstance(found, nn.Module) else model
+
+
+def _is_causal(model: nn.Module) -> bool:
+    """Whether the tokens that the model puts out were made of those before them alone."""
+    family = family_of(str(getattr(model.config, "model_type", "")))
+    if family is None:
+        return any(getattr(module, "is_causal", False) for module in model.modules())
+    return family.kind in ("decoder", "encoder-decoder")
 
 
 def tokens_of(batch: Batch) -> Tokens:

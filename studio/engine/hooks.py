@@ -166,7 +166,16 @@ class TunedModule:
             )
         if at.gate is not None:
             changed = y + at.factor(x) * (changed - y)
-        return with_first_tensor(output, changed)
+        output = with_first_tensor(output, changed)
+        return repooled(module, output) if at.site.kind == "model" else output
+
+
+def repooled(model: nn.Module, output: Any) -> Any:
+    """The output of a whole model, its pooled state made anew from its changed last one where it has both."""
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None and getattr(output, "pooler_output", None) is not None:
+        output["pooler_output"] = pooler(first_tensor(output))
+    return output
 
 
 def input_of(args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:

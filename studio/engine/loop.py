@@ -183,7 +183,7 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
     if plan.task == "sft":
         samples = write_samples(
             session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device,
-            cache=not session.attached.lengthens,
+            cache=not session.attached.recomputes,
         )  # fmt: skip
         telemetry.emit(ev.Sampled(time.time(), progress.step, samples))
     if progress.step == 0:
@@ -221,7 +221,7 @@ def _restore_best(session: Session, telemetry: Telemetry, checkpoints: Path) -> 
     best = session.progress.best_step
     if best is None or best == session.progress.step:
         return
-    put_tensors(session, load_tensors(checkpoints / str(best)), checkpoints / str(best))
+    put_tensors(session.attached, load_tensors(checkpoints / str(best)), checkpoints / str(best))
     telemetry.notice(f"the result is the checkpoint of step {best}, which has the lowest eval loss")
 
 

@@ -7,6 +7,7 @@ hooks onto them.
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ from studio.extensions.peft_shapes_base import name_below
 
 @dataclass
 class Bridge:
-    """A placed tuner: its layers by live path, and every declared tensor by the host's key."""
+    """A placed tuner: its layers by live path, and every declared tensor by the host's key.
+
+    ``paths`` are the live paths by site; a layer beyond those stands where a wrapped embedding's weight is tied to.
+    """
 
     method: BridgedMethod
     name: str
@@ -59,15 +63,13 @@ def place_bridge(
         BugError: peft's tensors are not those that were counted.
     """
     sites = {resolve_site(model, site)[0]: site for site, _ in declared}
-    name = f"p{index}"
+    name, before = f"p{index}", _layers(model)
     config = make_config(method, params, model, sites, seed)
     with _seeded(seed), _quiet(method):
         tuner = _wrap(model, config, name)
     vars(model).pop("peft_config", None)
-    if set(tuner.targeted_module_names) != sites.keys():
-        other = sorted(set(tuner.targeted_module_names) ^ sites.keys())
-        raise PluginError(method.id, f"peft wraps other modules than asked: {', '.join(other[:3])}")
-    layers = {path: model.get_submodule(path) for path in sites}
+    layers = {path: layer for path, layer in _layers(model).items() if path not in before}
+    _check_wrapped(method, layers, sites)
     bridge = Bridge(method, name, tuner, config, layers, {site.path: path for path, site in sites.items()})
     for site, decls in declared:
         for decl in decls:
@@ -76,11 +78,10 @@ def place_bridge(
     return bridge
 
 
-def make_config(
-    method: BridgedMethod, params: Params, model: nn.Module, sites: Mapping[str, Site], seed: int
-) -> Any:
+def make_config(method: BridgedMethod, params: Params, model: nn.Module, sites: Mapping[str, Site], seed: int) -> Any:
     """peft's config for the tuner on modules given by their live paths."""
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+    from peft.utils.peft_types import PeftType
 
     values = params.model_dump()
     for each in method.entry["params"]:
@@ -93,7 +94,7 @@ def make_config(
         values["feedforward_modules"] = sorted(path for path, site in sites.items() if site.role in FEEDFORWARD)
     if method.tuner == "FROD":
         values["progressbar"] = False
-    return PEFT_TYPE_TO_CONFIG_MAPPING[method.tuner](**values)
+    return PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(method.tuner)](**values)
 
 
 def merge_obstacles(bridge: Bridge) -> list[str]:
@@ -123,16 +124,22 @@ def merge_bridge(model: nn.Module, bridge: Bridge) -> None:
         setattr(model.get_submodule(owner), name, layer.get_base_layer().to(dtype))
 
 
-def write_bridge(bridge: Bridge, folder: Path, *, base_model: str, task: str) -> dict[str, Tensor]:
-    """Write peft's ``adapter_config.json`` into ``folder``; the tensors that belong beside it, by peft's names."""
+def write_config(bridge: Bridge, folder: Path, *, base_model: str, task: str, heads: list[str] | None) -> None:
+    """Write peft's ``adapter_config.json`` into ``folder``; ``heads`` are modules that are saved whole."""
+    config = copy(bridge.config)
+    config.base_model_name_or_path, config.task_type, config.inference_mode = base_model, task, True
+    if heads:
+        config.modules_to_save = heads
+    config.save_pretrained(str(folder))
+
+
+def peft_tensors(bridge: Bridge) -> dict[str, Tensor]:
+    """The adapter's tensors by peft's names, without the adapter's own."""
     from peft.utils.save_and_load import get_peft_model_state_dict
 
     whole = nn.Module()
     whole.base_model = bridge.tuner
     vars(whole)["peft_config"] = {bridge.name: bridge.config}
-    config = bridge.config
-    config.base_model_name_or_path, config.task_type, config.inference_mode = base_model, task, True
-    config.save_pretrained(str(folder))
     with _quiet(bridge.method):
         tensors = get_peft_model_state_dict(whole, adapter_name=bridge.name, save_embedding_layers=False)
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -146,7 +153,12 @@ def _wrap(model: nn.Module, config: Any, name: str) -> Any:
     for child in tuner.children():
         if child is not model:
             child.to(device)
+    before = {id(parameter) for parameter in tuner.parameters()}
     tuner._cast_adapter_dtype(name)
+    if any(id(parameter) not in before for parameter in tuner.parameters()):
+        for layer in _layers(model).values():
+            if hasattr(layer, "_attach_hooks"):
+                layer._attach_hooks(name)  # WORKAROUND: OSF's projection of gradients is lost with the cast parameters
     return tuner
 
 
@@ -157,6 +169,20 @@ def _targets(method: BridgedMethod, model: nn.Module, sites: Mapping[str, Site])
     names = sorted({name_below(site) for site in sites.values()})
     hit = [path for path, _ in model.named_modules() if path.endswith(tuple(f".{name}" for name in names))]
     return {"target_modules": names, "exclude_modules": sorted(set(hit) - sites.keys()) or None}
+
+
+def _layers(model: nn.Module) -> dict[str, Any]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return {path: module for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
+
+
+def _check_wrapped(method: BridgedMethod, layers: Mapping[str, Any], sites: Mapping[str, Site]) -> None:
+    """The wrapped modules must be the sites, besides those tied to one."""
+    weights = {id(layers[path].get_base_layer().weight) for path in sites if path in layers}
+    tied = {path for path in layers.keys() - sites.keys() if id(layers[path].get_base_layer().weight) in weights}
+    if wrong := sorted((layers.keys() ^ sites.keys()) - tied):
+        raise PluginError(method.id, f"peft wraps other modules than asked: {', '.join(wrong[:3])}")
 
 
 def _register(bridge: Bridge, key: str, site: Site, decl: ParamDecl) -> None:

@@ -101,11 +101,11 @@ def _joined(
     A share scales a prefix for each query on its own: the queries get a second half, scaled by it, which meets the
     prefix alone, and the output a second half, which is what the prefix's values give.
     """
-    sizes, shares = (key.shape[-1], value.shape[-1]), []
-    for *flat, share in ((*prefix, None)[:3] for prefix in made):
-        keys, values = (_by_head(*each) for each in zip(flat, (key, value), sizes, strict=True))
-        if share is not None:
-            shares.append(share.to(query.dtype)[:, None, :, None])
+    key_size, value_size, shares = key.shape[-1], value.shape[-1], []
+    for prefix in made:
+        keys, values = _by_head(prefix[0], key, key_size), _by_head(prefix[1], value, value_size)
+        if len(prefix) > 2:
+            shares.append(prefix[2].to(query.dtype)[:, None, :, None])
             query = torch.cat([query, query * shares[-1]], dim=-1)
             key, value = (pad(rest, (0, rest.shape[-1])) for rest in (key, value))
             keys, values = (pad(drawn, (drawn.shape[-1], 0)) for drawn in (keys, values))

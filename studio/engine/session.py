@@ -74,7 +74,7 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
     model = load_base(plan, pad_id=encoder.pad_id)
     telemetry.phase("placing the method")
     sites = find_sites(Path(plan.model_path))
-    attached = attach(model, _placements(plan, sites), sites=sites, train_head=plan.train_head, seed=plan.seed)
+    attached = attach(model, placements_of(plan, sites), sites=sites, train_head=plan.train_head, seed=plan.seed)
     if attached.trainable != plan.trainable:
         raise BugError(f"the plan counted {plan.trainable:,} trainable parameters, {attached.trainable:,} were made")
     session = Session(
@@ -116,7 +116,8 @@ def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, list[Row], li
     return encoder, train_rows, eval_rows
 
 
-def _placements(plan: Plan, sites: Sequence[Site]) -> list[Placed]:
+def placements_of(plan: Plan, sites: Sequence[Site]) -> list[Placed]:
+    """The plan's placements with their plugins loaded; UserError if a plugin no longer takes the plan's parameters."""
     registry = discover()
     by_path = {site.path: site for site in sites}
     placed = []
@@ -142,16 +143,16 @@ def _calibration(session: Session) -> Iterator[Tensor]:
 
 def _restore(session: Session, checkpoint: Path) -> None:
     tensors, optimizer, state = load_checkpoint(checkpoint)
-    put_tensors(session, tensors, checkpoint)
+    put_tensors(session.attached, tensors, checkpoint)
     session.optimizer.load_state_dict(optimizer["optimizer"])
     session.scaler.load_state_dict(optimizer["scaler"])
     session.progress = Progress(**state["progress"])
     session.resumed = True
 
 
-def put_tensors(session: Session, tensors: dict[str, torch.Tensor], origin: Path) -> None:
-    """Copy saved values into the declared tensors; names and shapes must match exactly."""
-    own = session.attached.saved(state=True)
+def put_tensors(attached: Attached, tensors: dict[str, torch.Tensor], origin: Path, *, state: bool = True) -> None:
+    """Copy saved values into the declared tensors; names must match exactly. ``state``: with what training needs."""
+    own = attached.saved(state=state)
     if tensors.keys() != own.keys():
         missing = sorted(own.keys() ^ tensors.keys())[:3]
         raise UserError(f"the checkpoint holds other tensors ({', '.join(missing)}, …)", where=str(origin))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from studio.api import ParamDecl, Params, Site
 from studio.core.errors import PluginError
 from studio.core.spec import Gate
-from studio.extensions.loader import Method
+from studio.extensions.methods import Method
 
 Declared = list[tuple[Site, tuple[ParamDecl, ...]]]
 GATE = "_gate"

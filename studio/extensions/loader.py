@@ -21,8 +21,8 @@ from studio.extensions.registry import Plugin
 
 
 @dataclass(frozen=True)
-class Method:
-    """A method plugin whose torch-free side is loaded."""
+class LoadedMethod:
+    """A method plugin whose torch-free side is loaded in this process; see ``methods.Method``."""
 
     plugin: Plugin
     module: MethodParams
@@ -86,27 +86,17 @@ class Method:
         try:
             return self.module.Params.model_validate(raw), []
         except ValidationError as error:
-            return None, [self._problem(entry, where) for entry in error.errors()]
+            known = list(self.module.Params.model_fields)
+            return None, [param_problem(entry, where, self.id, known) for entry in error.errors()]
 
     def math(self) -> ModuleType | None:
         """The torch side, imported now; None if the method only trains base tensors."""
         name = self.plugin.manifest.entry.method
         return None if name is None else load_module(self.plugin, name)
 
-    def _problem(self, entry: Any, where: str) -> Problem:
-        place = ".".join([where, *(str(part) for part in entry["loc"])])
-        if entry["type"] == "extra_forbidden":
-            known = list(self.module.Params.model_fields)
-            return Problem(place, f"is not a parameter of {self.id}", did_you_mean(str(entry["loc"][-1]), known))
-        return Problem(
-            place,
-            f"{plain_reason(str(entry['msg']))}, got {short(entry['input'])}",
-            f"see `pet-studio methods show {self.id}`",
-        )
-
 
 @cache
-def load_method(plugin: Plugin) -> Method:
+def load_method(plugin: Plugin) -> LoadedMethod:
     """The torch-free side of a method plugin.
 
     Raises:
@@ -118,17 +108,29 @@ def load_method(plugin: Plugin) -> Method:
             raise PluginError(plugin.id, f"{module.__name__} lacks {part!r}", where=str(module.__file__))
     if not hasattr(module, "declare") and not hasattr(module, "declare_over"):
         raise PluginError(plugin.id, f"{module.__name__} lacks 'declare'", where=str(module.__file__))
-    return Method(plugin, cast("MethodParams", module))
+    return LoadedMethod(plugin, cast("MethodParams", module))
+
+
+def param_problem(entry: Any, where: str, method_id: str, known: list[str]) -> Problem:
+    """What pydantic says of one parameter, as a problem of the spec; ``known`` are the parameters there are."""
+    place = ".".join([where, *(str(part) for part in entry["loc"])])
+    if entry["type"] == "extra_forbidden":
+        return Problem(place, f"is not a parameter of {method_id}", did_you_mean(str(entry["loc"][-1]), known))
+    return Problem(
+        place,
+        f"{plain_reason(str(entry['msg']))}, got {short(entry['input'])}",
+        f"see `pet-studio methods show {method_id}`",
+    )
 
 
 def load_module(plugin: Plugin, name: str) -> ModuleType:
-    """Import ``name`` of a plugin's folder as ``studio_plugins.<folder>.<name>``."""
-    package = f"studio_plugins.{plugin.folder.name.replace('-', '_')}"
+    """Import ``name`` of a plugin's folder as ``studio_plugins.<id>.<name>``, the id's hyphens as underscores."""
+    package = f"studio_plugins.{plugin.id.replace('-', '_')}"
     _ensure_package("studio_plugins", None)
     _ensure_package(package, plugin.folder)
     try:
         return importlib.import_module(f"{package}.{name}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             plugin.id, f"does not import: {type(error).__name__}: {error}", where=str(plugin.folder / f"{name}.py")
         ) from error

@@ -13,6 +13,9 @@ PluginKind = Literal[
     "method", "objective", "data", "schedule", "decoder", "evaluator", "searcher", "analysis", "pass", "recipe"
 ]
 KINDS: tuple[PluginKind, ...] = get_args(PluginKind)
+ID_PATTERN = r"^[a-z][a-z0-9-]{1,40}$"
+MODULE_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+LONGEST_BYTES = 65_536
 
 
 class Entry(BaseModel):
@@ -20,8 +23,8 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    params: str = "params"
-    method: str | None = None
+    params: str = Field(default="params", pattern=MODULE_PATTERN)
+    method: str | None = Field(default=None, pattern=MODULE_PATTERN)
 
 
 class Manifest(BaseModel):
@@ -29,7 +32,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9-]{1,40}$")
+    id: str = Field(pattern=ID_PATTERN)
     kind: PluginKind
     title: str = Field(min_length=1, max_length=60)
     summary: str = Field(min_length=1, max_length=300)
@@ -49,10 +52,14 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / "plugin.toml"
     try:
+        if path.stat().st_size > LONGEST_BYTES:
+            raise PluginError(folder.name, f"plugin.toml is longer than {LONGEST_BYTES} bytes", where=str(path))
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise PluginError(folder.name, "has no plugin.toml", where=str(folder)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise PluginError(folder.name, f"cannot be read: {error.strerror}", where=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PluginError(folder.name, f"plugin.toml is not TOML: {error}", where=str(path)) from error
     try:
         manifest = Manifest.model_validate(raw)

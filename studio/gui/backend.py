@@ -18,15 +18,19 @@ if TYPE_CHECKING:
 
     from studio.api import Site
     from studio.catalog.rows import RunFilter, RunRow
+    from studio.core.errors import StudioError
     from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
     from studio.core.forecast import Estimate
     from studio.core.plan import Plan
     from studio.core.problems import Problem
     from studio.datasets.formats import Format
     from studio.datasets.preview import PreviewRow
+    from studio.service.check_reports import Report
     from studio.service.methods import Count, MethodInfo
+    from studio.service.plugins import PluginInfo
     from studio.service.run_report import Comparison
     from studio.service.settings import Settings
+    from studio.service.side_by_side import Counted
 
 Progress = Callable[[str, float | None], None]
 Cancelled = Callable[[], bool]
@@ -79,12 +83,11 @@ class Backend:
 
         return list(libraries.datasets().problems())
 
-    def method_problems(self) -> "list[Problem]":
-        """Plugins that cannot be used."""
-        from studio.core.problems import Problem
+    def broken_methods(self) -> "list[StudioError]":
+        """What is wrong with the plugins that cannot be used."""
         from studio.service.methods import method_errors
 
-        return [Problem(error.where, error.message, error.hint) for error in method_errors()]
+        return method_errors()
 
     def devices(self) -> "list[DeviceFacts]":
         from studio.service.devices import list_devices
@@ -406,3 +409,55 @@ class Backend:
         from studio.models.where import select
 
         return [site.path for site in select(tuple(sites), where) if site.kind in kinds]
+
+    def count_methods(
+        self, model_source: str, methods: Sequence[str], budget: int | None, *, progress: Progress, cancelled: Cancelled
+    ) -> "list[Counted]":
+        """Each method with its defaults on a model, sized to the budget if there is one."""
+        from studio.service.side_by_side import count_methods
+
+        return count_methods(model_source, methods, budget, progress=progress, cancelled=cancelled)
+
+    def plugins(self) -> "list[PluginInfo]":
+        from studio.service.plugins import list_plugins
+
+        return list_plugins()
+
+    def install_plugin(self, path: Path, *, replace: bool = False) -> "PluginInfo":
+        from studio.service.plugins import install
+
+        return install(path, replace=replace)
+
+    def enable_plugin(self, plugin_id: str) -> "PluginInfo":
+        from studio.service.plugins import enable
+
+        return enable(plugin_id)
+
+    def disable_plugin(self, plugin_id: str) -> "PluginInfo":
+        from studio.service.plugins import disable
+
+        return disable(plugin_id)
+
+    def remove_plugin(self, plugin_id: str) -> None:
+        from studio.service.plugins import remove
+
+        remove(plugin_id)
+
+    def check_plugin(self, plugin_id: str, *, progress: Progress, cancelled: Cancelled) -> "Report":
+        """Run the conformance kit on a plugin; Cancelled if the user gave up."""
+        from studio.service.plugins import check, folder_of
+
+        progress("Checking on tiny models, which takes a minute or two", None)
+        return check(folder_of(plugin_id), cancelled=cancelled)
+
+    def plugin_report(self, plugin_id: str) -> "Report | None":
+        """What the last check of the plugin found, if its files are the same."""
+        from studio.service.plugins import report_of
+
+        return report_of(plugin_id)
+
+    def plugin_log(self, plugin_id: str) -> str:
+        """The end of what the plugin printed; empty if nothing."""
+        from studio.service.plugins import log_of
+
+        return log_of(plugin_id)

@@ -15,7 +15,8 @@ from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import muted
 
 ORDER = (
-    "first_run", "new_run", "run", "runs", "models", "data", "methods", "devices", "settings", "keyboard", "changelog",
+    "first_run", "new_run", "run", "runs", "models", "data", "methods", "plugins", "writing_methods", "conformance",
+    "devices", "settings", "keyboard", "changelog",
 )  # fmt: skip
 _PAGE = Qt.ItemDataRole.UserRole + 1
 MARGIN = 4 * GRID  # px beside a picture

@@ -22,19 +22,29 @@ def find_containers(sites: Iterable[Site], blocks: Mapping[str, str], hidden: in
             members.setdefault(blocks[site.path], []).append(site)
     found = []
     for block, inside in members.items():
-        found.append(_container(block, "block", inside[0].layer, _block_sizes(inside, hidden)))
+        sizes = _block_sizes(inside, hidden)
+        found.append(_container(block, "block", inside[0].layer, sizes, channel_axis=_channel_axis(inside)))
         found.extend(_attentions(inside))
         found.extend(_ffns(block, inside) if ffns else ())
     return found
 
 
-def model_container(hidden: int) -> Site:
-    """The site of the backbone as a whole."""
-    return _container("", "model", None, (hidden, hidden))
+def model_container(hidden: int, containers: Iterable[Site]) -> Site:
+    """The site of the backbone as a whole, whose output is laid out as that of its blocks."""
+    axis = next((site.channel_axis for site in containers if site.kind == "block"), -1)
+    return _container("", "model", None, (hidden, hidden), channel_axis=axis)
 
 
-def _container(path: str, kind: Kind, layer: int | None, sizes: tuple[int, int], d_kv: int = 0) -> Site:
-    return Site(path, kind, str(kind), layer, *sizes, (), False, d_kv=d_kv)
+def _container(
+    path: str, kind: Kind, layer: int | None, sizes: tuple[int, int], d_kv: int = 0, channel_axis: int = -1
+) -> Site:
+    return Site(path, kind, str(kind), layer, *sizes, (), False, d_kv=d_kv, channel_axis=channel_axis)
+
+
+def _channel_axis(members: Sequence[Site]) -> int:
+    """Convolutional blocks hand on feature maps, channels first; those with attention hand on sequences."""
+    convolves = any(site.kind == "conv" for site in members)
+    return 1 if convolves and not any(site.role in _QUERIES for site in members) else -1
 
 
 def _block_sizes(members: Sequence[Site], hidden: int) -> tuple[int, int]:

@@ -16,9 +16,9 @@ class Family:
     module's path. ``head`` is the live path of the head. ``renames``: what stored names are called in the live
     model, where the two differ. ``blocks``: how the lists of blocks are called (a regular expression).
     ``conv1d``: linear weights inside the blocks are stored d_in x d_out. ``plain_ffn``: where one module holds the
-    feed-forward, it returns that alone, without the residual stream. ``channels_first``: roles of norms over the
-    second axis of a feature map. ``unused_positions``: how many of the
-    configured positions no token can have.
+    feed-forward, it returns that alone, without the residual stream. ``open_attention``: attention goes through
+    transformers' common interface, where keys can be put before its own. ``channels_first``: roles of norms over the
+    second axis of a feature map. ``unused_positions``: how many of the configured positions no token can have.
     """
 
     kind: ModelKind
@@ -29,6 +29,7 @@ class Family:
     blocks: str = "layers|layer|h|blocks|block"
     conv1d: bool = False
     plain_ffn: bool = True
+    open_attention: bool = True
     channels_first: frozenset[str] = frozenset()
     unused_positions: int = 0
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -94,13 +95,13 @@ FAMILIES: dict[str, Family] = {
     "gemma3_text": _GEMMA2,
     "gpt2": Family("decoder", "transformer.", tied=True, conv1d=True),
     "gpt_bigcode": Family("decoder", "transformer.", tied=True),
-    "gpt_neo": Family("decoder", "transformer.", tied=True),
-    "gptj": Family("decoder", "transformer."),
+    "gpt_neo": Family("decoder", "transformer.", tied=True, open_attention=False),
+    "gptj": Family("decoder", "transformer.", open_attention=False),
     "gpt_neox": Family("decoder", "gpt_neox.", renames=(("embed_out.", "lm_head."),)),
     "opt": Family("decoder", "model.", tied=True),
-    "bloom": Family("decoder", "transformer.", tied=True, plain_ffn=False),
-    "falcon": Family("decoder", "transformer.", tied=True),
-    "mpt": Family("decoder", "transformer.", tied=True, plain_ffn=False),
+    "bloom": Family("decoder", "transformer.", tied=True, plain_ffn=False, open_attention=False),
+    "falcon": Family("decoder", "transformer.", tied=True, open_attention=False),
+    "mpt": Family("decoder", "transformer.", tied=True, plain_ffn=False, open_attention=False),
     "mixtral": Family("decoder", "model.", renames=((".block_sparse_moe.", ".mlp."),), roles=_ROUTERS),
     "qwen2_moe": _MIXTURE,
     "qwen3_moe": _MIXTURE,
@@ -110,7 +111,7 @@ FAMILIES: dict[str, Family] = {
     "camembert": _ROBERTA,
     "distilbert": Family("encoder", "distilbert.", tied=True),
     "electra": Family("encoder", "electra.", tied=True),
-    "deberta-v2": Family("encoder", "deberta.", tied=True),
+    "deberta-v2": Family("encoder", "deberta.", tied=True, open_attention=False),
     "modernbert": Family("encoder", "model.", tied=True),
     "t5": _T5,
     "mt5": _T5,

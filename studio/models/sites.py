@@ -24,6 +24,11 @@ def find_sites(path: Path) -> tuple[Site, ...]:
     return sites_of(read_config(path), read_header(path))
 
 
+def sites_for_task(sites: Iterable[Site], task: str) -> tuple[Site, ...]:
+    """The sites that the model of a task has: a classifier has a head of its own in place of the words'."""
+    return tuple(site for site in sites if task != "classification" or site.role != "head")
+
+
 def notice(path: Path) -> str | None:
     """What the user should know about the sites of the model folder ``path``; None when all is known."""
     return notice_of(read_config(path))
@@ -55,7 +60,9 @@ def sites_of(config: Mapping[str, Any], header: Header) -> tuple[Site, ...]:
     hidden = number(text, "hidden") or next((site.d_out for site in sites if site.role == "embed"), 0)
     containers = find_containers(sites, blocks, hidden, ffns=family.plain_ffn)
     last = max((site for site in containers if site.kind == "block"), key=lambda site: site.layer or 0, default=None)
-    whole = model_container(hidden or (last.d_out if last else 1))
+    if not family.open_attention:
+        containers = [replace(site, d_kv=0) for site in containers]
+    whole = model_container(hidden or (last.d_out if last else 1), containers)
     return tuple(sorted([whole, *containers, *_with_ties(sites, text, family)], key=_order))
 
 

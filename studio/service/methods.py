@@ -1,19 +1,25 @@
 """The PET methods there are, and exact counts of what they would train."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.api import Site
 from studio.core.errors import InvalidSpecError, StudioError, UserError
+from studio.core.facts import ModelFacts
 from studio.core.problems import Problem
 from studio.extensions.declaring import count_added, count_tensors, declare_at, fit_params, named_tensors
-from studio.extensions.loader import Method, load_method
-from studio.extensions.registry import discover
+from studio.extensions.descriptions import describe_all
+from studio.extensions.methods import Method, open_method
+from studio.extensions.registry import OURS, Origin, discover
 from studio.models.sites import find_sites
 from studio.models.where import select
+from studio.service.check_reports import Checks, checks_of
 from studio.service.libraries import models
 
 TENSOR_HEADER_BYTES = 120  # of a safetensors header entry, for file sizes before anything is written
+README_BYTES = 65_536  # as much of a README as is shown
 
 
 @dataclass(frozen=True)
@@ -31,11 +37,16 @@ class MethodInfo:
     traits: dict[str, Any]
     tags: tuple[str, ...]
     readme: str
+    origin: Origin
+    checks: Checks | None
 
 
 @dataclass(frozen=True)
 class Count:
-    """Exact numbers for one method on one model; bytes are of the adapter file and of AdamW's two fp32 averages."""
+    """Exact numbers for one method on one model; bytes are of the adapter file and of AdamW's two fp32 averages.
+
+    ``extra_tokens``: how many virtual tokens every sequence grows by.
+    """
 
     trainable: int
     total: int
@@ -46,6 +57,7 @@ class Count:
     params: dict[str, Any]
     where: str
     sites: int
+    extra_tokens: int
 
 
 def list_methods() -> list[MethodInfo]:
@@ -60,7 +72,7 @@ def method_errors() -> list[StudioError]:
 
 def get_method(method_id: str) -> MethodInfo:
     """One method; UserError with the closest ids if there is none."""
-    return _info(load_method(discover().get(method_id, "method")))
+    return _info(open_method(discover().get(method_id, "method")))
 
 
 def count(
@@ -77,26 +89,43 @@ def count(
         UserError: unknown model or method, or a ``where`` that selects nothing.
     """
     facts = models().resolve(model)
-    method = load_method(discover().get(method_id, "method"))
-    parsed, problems = method.parse(params or {}, "params")
+    method = open_method(discover().get(method_id, "method"))
+    return count_on(facts, find_sites(Path(facts.path)), method, params or {}, where, budget)
+
+
+def count_on(
+    facts: ModelFacts,
+    sites: Sequence[Site],
+    method: Method,
+    params: dict[str, Any],
+    where: str | None = None,
+    budget: int | None = None,
+) -> Count:
+    """``count`` for a model whose sites are known."""
+    families = method.traits.families
+    if families and facts.kind not in families:
+        raise UserError(f"{method.id} works on {' and '.join(families)} models only", where=facts.name)
+    parsed, problems = method.parse(params, "params")
     if parsed is None:
         raise InvalidSpecError(problems)
     expression = where or method.traits.where
-    sites = [site for site in select(find_sites(Path(facts.path)), expression) if method.traits.takes(site)]
+    chosen = [site for site in select(sites, expression) if method.traits.takes(site)]
+    nothing = UserError(f"{method.id} trains nothing where {expression!r}", where=facts.name)
+    if not chosen:
+        raise nothing
     try:
-        fitted = parsed if budget is None else fit_params(method, parsed, sites, budget)
+        fitted = parsed if budget is None else fit_params(method, parsed, chosen, budget)
     except ValueError as error:
         raise InvalidSpecError(
             [Problem("budget", f"cannot be met: {error}", "raise it or choose fewer sites")]
         ) from error
-    declared = declare_at(method, fitted, sites)
+    declared = declare_at(method, fitted, chosen)
     tensors = count_tensors([declared])
     if not tensors:
-        raise UserError(f"{method.id} trains nothing where {expression!r}", where=facts.name)
+        raise nothing
     trainable = sum(tensors.values())
     total = facts.params + count_added([declared])
-    named = named_tensors([declared])
-    saved = [decl.file_bytes for decl in named.values() if decl.file_bytes]
+    saved = [decl.file_bytes for decl in named_tensors([declared]).values() if decl.file_bytes]
     return Count(
         trainable=trainable,
         total=total,
@@ -107,14 +136,17 @@ def count(
         params=fitted.model_dump(mode="json"),
         where=expression,
         sites=len(declared),
+        extra_tokens=method.extra_tokens(fitted),
     )
 
 
 def _load_all() -> list[tuple[MethodInfo | None, StudioError | None]]:
+    plugins = discover().of_kind("method")
+    describe_all(plugin for plugin in plugins if plugin.origin not in OURS)  # side by side, for the cache
     found: list[tuple[MethodInfo | None, StudioError | None]] = []
-    for plugin in discover().of_kind("method"):
+    for plugin in plugins:
         try:
-            found.append((_info(load_method(plugin)), None))
+            found.append((_info(open_method(plugin)), None))
         except StudioError as error:
             found.append((None, error))
     return found
@@ -122,7 +154,6 @@ def _load_all() -> list[tuple[MethodInfo | None, StudioError | None]]:
 
 def _info(method: Method) -> MethodInfo:
     manifest = method.plugin.manifest
-    readme = method.plugin.folder / "README.md"
     return MethodInfo(
         id=manifest.id,
         kind=manifest.kind,
@@ -134,5 +165,14 @@ def _info(method: Method) -> MethodInfo:
         params_schema=method.params_schema(),
         traits=asdict(method.traits),
         tags=manifest.tags,
-        readme=readme.read_text(encoding="utf-8") if readme.is_file() else "",
+        readme=_readme(method.plugin.folder / "README.md"),
+        origin=method.plugin.origin,
+        checks=checks_of(method.plugin),
     )
+
+
+def _readme(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return file.read(README_BYTES).decode(errors="replace")

@@ -12,8 +12,8 @@ from studio.core.plan import Auto, Plan, PlannedPlacement, PlanOutcome
 from studio.core.problems import Problem
 from studio.core.spec import RunSpec
 from studio.core.units import format_bytes
-from studio.extensions.declaring import count_added, count_tensors, planned_sites
 from studio.estimate import EstimateInputs, estimate_run
+from studio.extensions.declaring import count_added, count_tensors, planned_sites
 from studio.service.libraries import models
 from studio.service.plan_facts import classification_head_size, lengths_of, resolved_length
 from studio.service.resolve import Resolved, count_resolved, resolve

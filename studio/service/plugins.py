@@ -3,27 +3,28 @@
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from studio.core.errors import PluginError, UserError
+from studio.core.errors import Cancelled, PluginError, UserError
 from studio.core.paths import home
-from studio.extensions import descriptions, installer
+from studio.extensions import descriptions, installer, isolated
 from studio.extensions.choices import choose
 from studio.extensions.helper_process import kill_session
 from studio.extensions.isolation import log_file
 from studio.extensions.manifest import read_manifest
-from studio.extensions.registry import Origin, Plugin, discover
+from studio.extensions.registry import OURS, Origin, Plugin, discover
 from studio.extensions.scaffold import scaffold
 from studio.rundir.launch import tail, worker_environment
+from studio.service.check_reports import Report, keep_report, kept_report, report_file
 
 CHECK_TIMEOUT_S = 600.0
+_CANCEL_S = 0.2  # between looks at whether the user cancelled
 _KIT = "studio.conformance"
-_ASKED_AT_ONCE = 4
 _LOG_LINES = 200
 
 
@@ -45,34 +46,26 @@ class PluginInfo:
     error: str
 
 
-class CheckResult(BaseModel):
-    """One check of the conformance kit."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    outcome: Literal["passed", "failed", "skipped"]
-    detail: str = ""
+class _Refusal(BaseModel):
+    message: str
+    where: str = ""
+    hint: str = ""
 
 
-class Report(BaseModel):
-    """What the conformance kit found."""
+class _Refused(BaseModel):
+    """What the kit writes in place of a report about a plugin that it cannot load."""
 
-    model_config = ConfigDict(frozen=True)
+    error: _Refusal
 
-    plugin: str
-    checks: tuple[CheckResult, ...]
 
-    @property
-    def passed(self) -> bool:
-        return all(check.outcome != "failed" for check in self.checks)
+_ANSWER: TypeAdapter[Report | _Refused] = TypeAdapter(Report | _Refused)
 
 
 def list_plugins() -> list[PluginInfo]:
     """Every plugin, sorted by id, those with errors included; code of a plugin that is off does not run."""
     registry = discover()
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-        on = list(pool.map(lambda plugin: _info(plugin, True), registry.plugins.values()))
+    wrong = _errors(registry.plugins.values())
+    on = [_info(plugin, True, wrong) for plugin in registry.plugins.values()]
     off = [_info(plugin, False) for plugin in registry.disabled.values()]
     return sorted([*on, *off, *map(_unusable, registry.errors)], key=lambda info: info.id)
 
@@ -80,28 +73,31 @@ def list_plugins() -> list[PluginInfo]:
 def enable(plugin_id: str) -> PluginInfo:
     """Turn a plugin on and try it: ``error`` says what is wrong with it."""
     plugin = discover().find(plugin_id)
-    descriptions.forget(plugin_id)
+    isolated.forget(plugin_id)
     choose(plugin_id, True)
-    return _info(plugin, True)
+    return _info(plugin, True, _errors([plugin]))
 
 
 def disable(plugin_id: str) -> PluginInfo:
     """Turn a plugin off: it is listed here and nowhere else."""
     plugin = discover().find(plugin_id)
+    isolated.forget(plugin_id)
     choose(plugin_id, False)
     return _info(plugin, False)
 
 
 def install(path: Path, *, replace: bool = False) -> PluginInfo:
     """Copy the plugin of a folder, zip or wheel into the home and enable it; see ``installer.install``."""
-    return _info(installer.install(path, replace=replace), True)
+    plugin = installer.install(path, replace=replace)
+    return _info(plugin, True, _errors([plugin]))
 
 
 def remove(plugin_id: str) -> None:
     """Delete a plugin from the home, with what is known of it."""
     installer.remove(plugin_id)
-    descriptions.forget(plugin_id)
-    log_file(plugin_id).unlink(missing_ok=True)
+    isolated.forget(plugin_id)
+    for kept in (log_file(plugin_id), report_file(plugin_id)):
+        kept.unlink(missing_ok=True)
 
 
 def new(plugin_id: str, kind: str = "method", out: Path | None = None) -> Path:
@@ -125,63 +121,74 @@ def log_of(plugin_id: str) -> str:
     return tail(log_file(plugin_id), lines=_LOG_LINES)
 
 
+def report_of(plugin_id: str) -> Report | None:
+    """What the last check of a plugin found; None if it was not checked, or changed since."""
+    return kept_report(discover().find(plugin_id))
+
+
 def folder_of(plugin: str) -> Path:
     """The folder that a path or a plugin's id names."""
     path = Path(plugin)
     return path if path.is_dir() else discover().find(plugin).folder
 
 
-def check(path: Path, timeout_s: float = CHECK_TIMEOUT_S) -> Report:
-    """Run the conformance kit on a plugin folder, in a process of its own.
+def check(path: Path, timeout_s: float = CHECK_TIMEOUT_S, *, cancelled: Callable[[], bool] = lambda: False) -> Report:
+    """Run the conformance kit on a plugin folder, in a process of its own; the report is kept.
 
     Raises:
-        PluginError: the manifest is wrong, the kit did not end in time or wrote no report.
+        PluginError: the plugin cannot be loaded, or the kit did not end in time or wrote no report.
+        Cancelled: ``cancelled`` said so.
     """
     manifest = read_manifest(path)
+    plugin_id = manifest.id
     with tempfile.TemporaryDirectory() as scratch:
         out, printed = Path(scratch, "report.json"), Path(scratch, "printed.log")
-        _run_kit(path, out, printed, timeout_s, manifest.id)
+        _run_kit(path, out, printed, timeout_s, plugin_id, cancelled)
         try:
-            return Report.model_validate_json(out.read_bytes())
+            answer = _ANSWER.validate_json(out.read_bytes())
         except (FileNotFoundError, ValidationError) as error:
-            raise PluginError(manifest.id, "the check wrote no report", where=str(path), hint=tail(printed)) from error
+            raise PluginError(plugin_id, "the check wrote no report", where=str(path), hint=tail(printed)) from error
+    if isinstance(answer, Report):
+        keep_report(Plugin(manifest, path.absolute(), "home"), answer)
+        return answer
+    message = answer.error.message.removeprefix(f"plugin {plugin_id!r}: ")
+    raise PluginError(plugin_id, message, where=answer.error.where, hint=answer.error.hint)
 
 
-def _run_kit(path: Path, out: Path, printed: Path, timeout_s: float, plugin_id: str) -> None:
+def _run_kit(
+    path: Path, out: Path, printed: Path, timeout_s: float, plugin_id: str, cancelled: Callable[[], bool]
+) -> None:
     with printed.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", _KIT, str(path.absolute()), "--json", str(out)],
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=worker_environment(),
             start_new_session=True,
         )  # fmt: skip
+        deadline = time.monotonic() + timeout_s
         try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired as error:
-            raise PluginError(
-                plugin_id, f"the check did not end within {timeout_s:g} s", where=str(path), hint=tail(printed)
-            ) from error
+            while process.poll() is None:
+                if cancelled():
+                    raise Cancelled
+                if time.monotonic() > deadline:
+                    late = f"the check did not end within {timeout_s:g} s"
+                    raise PluginError(plugin_id, late, where=str(path), hint=tail(printed))
+                time.sleep(_CANCEL_S)
         finally:
             kill_session(process)
             process.wait()
 
 
-def _info(plugin: Plugin, enabled: bool) -> PluginInfo:
-    manifest = plugin.manifest
+def _errors(plugins: Iterable[Plugin]) -> dict[str, PluginError]:
+    """What is wrong with third-party methods; the other kinds have nothing that the window or command line runs."""
+    return descriptions.describe_all(p for p in plugins if p.origin not in OURS and p.manifest.kind == "method")
+
+
+def _info(plugin: Plugin, enabled: bool, wrong: Mapping[str, PluginError] | None = None) -> PluginInfo:
+    manifest, error = plugin.manifest, (wrong or {}).get(plugin.id)
     return PluginInfo(
         plugin.id, manifest.kind, manifest.title, manifest.summary, manifest.version, plugin.origin,
-        str(plugin.folder), enabled, _trouble(plugin) if enabled else "",
+        str(plugin.folder), enabled, str(error or ""),
     )  # fmt: skip
-
-
-def _trouble(plugin: Plugin) -> str:
-    """Why an enabled plugin cannot be used; empty if it can."""
-    if plugin.origin == "bundled" or plugin.manifest.kind != "method":
-        return ""
-    try:
-        descriptions.describe(plugin)
-    except PluginError as error:
-        return str(error)
-    return ""
 
 
 def _unusable(error: PluginError) -> PluginInfo:

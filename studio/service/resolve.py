@@ -17,9 +17,9 @@ from studio.datasets.interpret import suggest_mapping
 from studio.datasets.labels import find_labels
 from studio.datasets.store import StoredDataset
 from studio.extensions.declaring import Declared, count_tensors, declare_at, fit_params
-from studio.extensions.loader import Method, load_method
+from studio.extensions.methods import Method, open_method
 from studio.extensions.registry import discover
-from studio.models.sites import find_sites
+from studio.models.sites import find_sites, sites_for_task
 from studio.models.where import check_words, select
 from studio.service.devices import choose_device, list_devices
 from studio.service.libraries import datasets, models
@@ -37,6 +37,7 @@ class ResolvedPlacement:
     sites: tuple[Site, ...]
     declared: Declared
     gate: Gate = None
+    extra_tokens: int = 0
 
 
 @dataclass
@@ -68,7 +69,7 @@ def resolve(raw: RunSpec | Mapping[str, Any], devices: list[DeviceFacts] | None 
     if data := parsed.part("data", DataRef):
         _resolve_data(found, data, task)
     if method := parsed.part("method", MethodSpec):
-        _resolve_method(found, method)
+        _resolve_method(found, method, task)
     if train := parsed.part("train", TrainSpec):
         _resolve_device(found, train, devices if devices is not None else list_devices())
         _check_train(found, train)
@@ -130,18 +131,18 @@ def _scanned_labels(path: str, fingerprint: str, column: str) -> tuple[str, ...]
     return find_labels(StoredDataset(Path(path)), column)
 
 
-def _resolve_method(found: Resolved, spec: MethodSpec) -> None:
+def _resolve_method(found: Resolved, spec: MethodSpec, task: str) -> None:
     registry = discover()
-    sites = _sites(found)
+    sites = _sites(found, task)
     budget = None if spec.budget is None else spec.budget // len(spec.placements)
     for index, placement in enumerate(spec.placements):
         place = f"method.placements.{index}"
         try:
-            method = load_method(registry.get(placement.use, "method"))
+            method = open_method(registry.get(placement.use, "method"))
+            params, problems = method.parse(placement.params, f"{place}.params")
         except StudioError as error:
             found.problem(f"{place}.use", error.message, error.hint)
             continue
-        params, problems = method.parse(placement.params, f"{place}.params")
         found.problems += problems
         if sites is not None:
             _place(found, place, (placement, method, params), sites, budget)
@@ -159,7 +160,11 @@ def _fill(found: Resolved, spec: MethodSpec, sites: tuple[Site, ...]) -> None:
     rest = spec.budget - count_resolved(found)
     if rest > 0:
         filler = Placement(use=FILLER, where=FILLER_WHERE, params={"count": rest})
-        method = load_method(discover().get(FILLER, "method"))
+        try:
+            method = open_method(discover().get(FILLER, "method"))
+        except StudioError as error:
+            found.problem("method.exact", error.message, error.hint)
+            return
         params, _ = method.parse(filler.params, "method")
         _place(found, "method.budget", (filler, method, params), sites, None)
 
@@ -171,11 +176,11 @@ def _check_where(found: Resolved, place: str, where: str) -> None:
         found.problem(f"{place}.where", error.message, error.hint)
 
 
-def _sites(found: Resolved) -> tuple[Site, ...] | None:
+def _sites(found: Resolved, task: str) -> tuple[Site, ...] | None:
     if found.model is None:
         return None
     try:
-        return find_sites(Path(found.model.path))
+        return sites_for_task(find_sites(Path(found.model.path)), task)
     except StudioError as error:
         found.problem("model.source", error.message, error.hint)
         return None
@@ -205,6 +210,7 @@ def _place(
         if budget is not None:
             params = fit_params(method, params, chosen, budget, placement.gate)
         declared = declare_at(method, params, chosen, placement.gate)
+        tokens = method.extra_tokens(params)
     except ValueError as error:
         found.problem("method.budget", f"cannot be met: {error}", "raise the budget or choose fewer positions")
         return
@@ -216,7 +222,7 @@ def _place(
         found.problem(f"{place}.where", f"selects nothing that {method.id} can train in this model",
                       f"roles it can sit on here: {', '.join(roles)}")  # fmt: skip
         return
-    found.placements.append(ResolvedPlacement(method, where, params, chosen, declared, placement.gate))
+    found.placements.append(ResolvedPlacement(method, where, params, chosen, declared, placement.gate, tokens))
 
 
 def _resolve_device(found: Resolved, train: TrainSpec, devices: list[DeviceFacts]) -> None:
@@ -247,7 +253,7 @@ def _check_task(found: Resolved, task: str) -> None:
         found.problem("task", f"sft needs a decoder; {found.model.name} is an {found.model.kind}", "use classification")
     longest = found.model.max_positions
     written = found.spec.data.max_length if found.spec else "auto"
-    virtual = sum(p.method.extra_tokens(p.params) for p in found.placements)
+    virtual = sum(p.extra_tokens for p in found.placements)
     if longest and written != "auto" and written + virtual > longest:
         besides = f" and {virtual} virtual tokens are" if virtual else " is"
         found.problem(

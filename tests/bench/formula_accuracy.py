@@ -160,7 +160,7 @@ def measure(case: Case) -> Result:
     with model_folder(case) as folder:
         facts, sites = inspect_model(folder), find_sites(folder)
         method = load_method(discover().get(case.method, "method"))
-        chosen = tuple(site for site in select(sites, case.where) if site.kind in method.traits.kinds)
+        chosen = tuple(site for site in select(sites, case.where) if method.traits.takes(site))
         params = method.module.Params()
         attached = attach(load(case, folder), [Placed(method, params, chosen)], train_head=False, seed=0)
         inputs = EstimateInputs(

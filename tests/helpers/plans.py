@@ -6,9 +6,9 @@ from typing import Any
 from studio.core.plan import Plan, PlannedPlacement
 from studio.datasets.library import DatasetLibrary
 from studio.extensions.declaring import count_tensors, declare_at, planned_sites
-from studio.extensions.loader import load_method
+from studio.extensions.methods import load_here
 from studio.extensions.registry import discover
-from studio.models.sites import find_sites
+from studio.models.sites import find_sites, sites_for_task
 from studio.models.where import select
 
 
@@ -29,10 +29,10 @@ def make_plan(
     facts = DatasetLibrary(root).add(
         data, mapping=columns, format="classification" if task == "classification" else "prompt-completion"
     )
-    method = load_method(discover().get(use, "method"))
+    method = load_here(discover().get(use, "method"))
     parsed, problems = method.parse(params or {}, "params")
     assert parsed is not None, problems
-    sites = [s for s in select(find_sites(model), where or method.traits.where) if method.traits.takes(s)]
+    sites = [s for s in select(sites_for_task(find_sites(model), task), where or method.traits.where) if method.traits.takes(s)]
     declared = declare_at(method, parsed, sites)
     trainable = sum(count_tensors([declared]).values())
     placement = PlannedPlacement(

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from studio.api.methods import Fits
 from studio.core.errors import UserError
+from studio.core.paths import bundled_plugins
 from studio.core.plan import Plan
 from studio.engine.batches import collate
 from studio.engine.build import load_base
-from studio.engine.merge import merge_into_base
 from studio.engine.loop import Clock, train
+from studio.engine.merge import merge_into_base
 from studio.engine.session import Session, open_session
 from studio.engine.tasks import batch_logits
 from studio.engine.telemetry import Telemetry
 from studio.extensions.declaring import count_tensors, declare_at, fit_params
-from studio.extensions.loader import Method, load_method
+from studio.extensions.loader import LoadedMethod, load_method
 from studio.extensions.registry import discover
 from studio.models.sites import find_sites
 from studio.models.where import select
@@ -28,7 +29,7 @@ from studio.rundir.log import EventLog, read_all_events
 from tests.helpers import plans, tiny
 
 HEAD = 66  # the tiny BERT's classifier
-METHODS = [load_method(plugin) for plugin in discover().of_kind("method")]
+METHODS = [load_method(plugin) for plugin in discover([bundled_plugins()]).of_kind("method")]
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,13 @@ def family(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=METHODS, ids=lambda method: method.id)
-def method(request: pytest.FixtureRequest) -> Method:
-    found: Method = request.param
+def method(request: pytest.FixtureRequest) -> LoadedMethod:
+    found: LoadedMethod = request.param
     return found
 
 
 @pytest.fixture
-def make(models: dict[str, Path], family: str, method: Method, tmp_path: Path) -> Callable[..., Plan]:
+def make(models: dict[str, Path], family: str, method: LoadedMethod, tmp_path: Path) -> Callable[..., Plan]:
     """Makes a plan of the method on the family; skips where it finds nothing to train."""
 
     def make_plan(**overrides: Any) -> Plan:
@@ -98,7 +99,7 @@ def logits(session: Session, model: torch.nn.Module | None = None) -> Tensor:
 
 
 def test_that_the_start_is_the_base_model_where_the_traits_say_so(
-    make: Callable[..., Plan], method: Method, tmp_path: Path
+    make: Callable[..., Plan], method: LoadedMethod, tmp_path: Path
 ) -> None:
     session = opened(make(), tmp_path / "run")
     bare = load_base(session.plan, pad_id=0)
@@ -106,7 +107,7 @@ def test_that_the_start_is_the_base_model_where_the_traits_say_so(
 
 
 def test_that_every_declared_tensor_learns_and_nothing_else_moves(
-    make: Callable[..., Plan], method: Method, tmp_path: Path
+    make: Callable[..., Plan], method: LoadedMethod, tmp_path: Path
 ) -> None:
     session = opened(make(steps=3, eval_every=3, save_every=3), tmp_path / "run")
     own = session.attached.tensors
@@ -141,7 +142,7 @@ def test_that_a_checkpoint_gives_the_same_logits_back(make: Callable[..., Plan],
 
 
 def test_that_merged_weights_answer_as_the_method_does(
-    make: Callable[..., Plan], method: Method, tmp_path: Path
+    make: Callable[..., Plan], method: LoadedMethod, tmp_path: Path
 ) -> None:
     if not method.traits.mergeable:
         pytest.skip(f"{method.id} cannot be merged")
@@ -153,7 +154,7 @@ def test_that_merged_weights_answer_as_the_method_does(
 
 
 def test_that_a_fit_stays_within_its_budget_and_grows_with_it(
-    models: dict[str, Path], method: Method, family: str
+    models: dict[str, Path], method: LoadedMethod, family: str
 ) -> None:
     if not isinstance(method.module, Fits):
         pytest.skip(f"{method.id} has no size to choose")
@@ -167,7 +168,7 @@ def test_that_a_fit_stays_within_its_budget_and_grows_with_it(
     assert counts == sorted(set(counts))
 
 
-def test_that_the_form_can_be_drawn_and_unknown_fields_are_refused(method: Method) -> None:
+def test_that_the_form_can_be_drawn_and_unknown_fields_are_refused(method: LoadedMethod) -> None:
     schema = method.module.Params.model_json_schema()
     for field in schema.get("properties", {}).values():
         assert field["ui"].get("label")
@@ -179,7 +180,7 @@ def test_that_the_form_can_be_drawn_and_unknown_fields_are_refused(method: Metho
     assert round_trip == method.module.Params()
 
 
-def test_that_the_readme_tells_the_equation_the_cost_and_when_not(method: Method) -> None:
+def test_that_the_readme_tells_the_equation_the_cost_and_when_not(method: LoadedMethod) -> None:
     readme = (method.plugin.folder / "README.md").read_text(encoding="utf-8")
     for part in ("**Equation.**", "**Cost.**", "**Ours.**", "**When not.**"):
         assert part in readme

@@ -20,7 +20,8 @@ COMMANDS = (
     "quickstart starter validate plan estimate train export devices doctor;"
     "runs list show watch stop pause resume delete tag note compare export-curves;"
     "catalog rebuild check;models list add inspect remove download;"
-    "data list add inspect preview lint remove;methods list show count;plugin list"
+    "data list add inspect preview lint remove;methods list show count;"
+    "plugin list new check install enable disable remove"
 )
 
 

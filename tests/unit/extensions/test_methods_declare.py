@@ -7,7 +7,7 @@ import pytest
 from studio.api import ParamDecl, Site
 from studio.core.errors import PluginError, UserError
 from studio.extensions.declaring import count_tensors, declare_at, fit_params
-from studio.extensions.loader import Method, load_method
+from studio.extensions.loader import LoadedMethod, load_method
 from studio.extensions.registry import discover
 
 
@@ -15,11 +15,11 @@ def site(path: str = "layers.0.q", d_in: int = 8, d_out: int = 6, *, bias: bool 
     return Site(path, "linear", "q", 0, d_in, d_out, (d_out, d_in), bias, **extra)  # type: ignore[arg-type]
 
 
-def method(name: str) -> Method:
+def method(name: str) -> LoadedMethod:
     return load_method(discover().get(name, "method"))
 
 
-def write_plugin(root: Path, declare: str, *, plugin_id: str = "odd") -> Method:
+def write_plugin(root: Path, declare: str, *, plugin_id: str = "odd") -> LoadedMethod:
     folder = root / plugin_id
     folder.mkdir(parents=True)
     (folder / "plugin.toml").write_text(

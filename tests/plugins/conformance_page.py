@@ -1,0 +1,76 @@
+"""``python tests/plugins/conformance_page.py``: check every method on every family and write what holds where."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from studio.conformance.kit import Result, check_family  # noqa: E402
+from studio.conformance.specimens import FAMILIES  # noqa: E402
+from studio.extensions.loader import LoadedMethod, load_method  # noqa: E402
+from studio.extensions.registry import discover  # noqa: E402
+
+TABLE, PAGE = ROOT / "resources/tables/conformance.json", ROOT / "resources/help/conformance.md"
+NAMES = {"llama": "Llama", "bert": "BERT", "t5": "T5", "vit": "ViT", "resnet": "ResNet"}
+HEAD = """# What every method was checked for
+
+Each method that comes with the studio is run through the conformance kit on tiny random models of five families: that
+what it declares is what it allocates, trains and saves; that it starts as the base model and leaves it untouched; that it
+merges, resumes, packs, pads and accumulates without changing an answer; and more. The same kit checks a plugin of your
+own: `pet-studio plugin check FOLDER`.
+
+The number says how many checks there were to pass; a dash, that the method finds nothing to train in that family or is
+not meant for it.
+
+"""
+
+
+def bundled_methods() -> list[LoadedMethod]:
+    """Every method that comes with the studio, by title."""
+    return [load_method(plugin) for plugin in discover().of_kind("method") if plugin.origin == "bundled"]
+
+
+def passed(results: Iterable[Result]) -> list[str]:
+    """The names of the checks that passed; AssertionError if one failed."""
+    found = list(results)
+    failures = [f"{r.check}: {r.detail}" for r in found if r.status == "failed"]
+    assert not failures, "; ".join(failures)
+    return [r.check for r in found if r.status == "passed"]
+
+
+def table_of(methods: Iterable[LoadedMethod]) -> dict[str, Any]:
+    """By method id: its version, and the checks it passes on each family."""
+    return {
+        method.id: {
+            "version": method.plugin.manifest.version,
+            "families": {f: names for f in FAMILIES if (names := passed(check_family(method, f)))},
+        }
+        for method in methods
+    }
+
+
+def page_of(table: dict[str, Any], titles: dict[str, str]) -> str:
+    """The table as a help page."""
+    lines = ["| Method | " + " | ".join(NAMES.values()) + " |", "| --- |" + " ---: |" * len(NAMES)]
+    for method, entry in sorted(table.items(), key=lambda item: titles[item[0]].lower()):
+        cells = [str(len(entry["families"].get(family, ())) or "–") for family in NAMES]
+        lines.append(f"| {titles[method]} | " + " | ".join(cells) + " |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    methods = bundled_methods()
+    table = table_of(methods)
+    TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page_of(table, {m.id: m.plugin.manifest.title for m in methods}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
