@@ -50,6 +50,11 @@ def on_step(params: Params, places: Sequence[Place], step: Step) -> None:
             place.tensors["E"].mul_(place.tensors["kept"])
 
 
+def metrics(params: Params, places: Sequence[Place]) -> Mapping[str, float]:
+    """How many triplets are kept, over all matrices."""
+    return {"triplets": sum(float(place.tensors["kept"].sum()) for place in places)}
+
+
 def budget(params: Params, total: int, step: int, steps: int) -> int:
     """How many of ``total`` triplets are kept at a step: a cubic schedule (equation 12)."""
     target = total // params.rank * params.target

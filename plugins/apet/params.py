@@ -47,10 +47,11 @@ traits = Traits(
 def declare_over(params: Params, sites: Sequence[Site]) -> Mapping[str, Sequence[ParamDecl]]:
     """The groups drawn from both pools, and in mode "exact" single weights for what is left of the budget."""
     random = Random(params.budget * params.draw)
-    for_new = round(params.budget * params.new_share)
+    new = [group for site in sites for group in _new_groups(params, site)]
+    base = [group for site in _owners(sites) for group in _base_groups(site)]
     taken = [
-        *_take(random, [group for site in sites for group in _new_groups(params, site)], for_new),
-        *_take(random, [group for site in _owners(sites) for group in _base_groups(site)], params.budget - for_new),
+        *_take(random, new, int(params.budget * params.new_share)),
+        *_take(random, base, int(params.budget * (1 - params.new_share))),
     ]
     if params.mode == "exact":
         taken += _fill(random, sites, taken, params.budget - sum(_size(group) for group in taken))
@@ -124,4 +125,4 @@ def _fill(random: Random, sites: Sequence[Site], taken: Iterable[Group], left: i
             index = ParamDecl("index", (entries,), role="fixed", dtype="int64")
             yield site.path, (ParamDecl("values", (entries,), decay=False), index)
     if left:
-        raise ValueError(f"the chosen sites have {left:,} weights fewer than the budget")
+        raise ValueError(f"the linear maps that were not drawn have {left:,} weights fewer than the budget needs")

@@ -28,7 +28,8 @@ def merge(
 
 def extra_loss(params: Params, places: Sequence[Place], step: Step) -> Tensor:
     """The penalty times the expected number of open gates (equation 3)."""
-    return params.penalty * torch.stack([_expected(place.tensors) for place in places]).sum()
+    open_gates: Tensor = torch.stack([_expected(place.tensors) for place in places]).sum()
+    return open_gates * params.penalty
 
 
 def on_step(params: Params, places: Sequence[Place], step: Step) -> None:
@@ -59,7 +60,7 @@ def _change(tensors: Mapping[str, Tensor], *, noisy: bool) -> Tensor:
 def _gates(tensors: Mapping[str, Tensor], *, noisy: bool) -> Tensor:
     """z of every weight, times its matrix's in the structured variant."""
     gates = gate(tensors["alpha"], noisy=noisy)
-    return gates * gate(tensors["group"], noisy=noisy) if "group" in tensors else gates
+    return gates * gate(tensors["group"], noisy=noisy)[..., None] if "group" in tensors else gates
 
 
 def gate(alpha: Tensor, *, noisy: bool) -> Tensor:
@@ -71,5 +72,5 @@ def gate(alpha: Tensor, *, noisy: bool) -> Tensor:
 def _expected(tensors: Mapping[str, Tensor]) -> Tensor:
     """How many gates of a matrix are expected to be open."""
     shift = math.log(-LOW / HIGH)
-    open_ = torch.sigmoid(tensors["alpha"] - shift).sum()
-    return open_ * torch.sigmoid(tensors["group"] - shift).squeeze() if "group" in tensors else open_
+    open_ = torch.sigmoid(tensors["alpha"] - shift).sum((-2, -1))
+    return (open_ * torch.sigmoid(tensors["group"] - shift).squeeze(-1) if "group" in tensors else open_).sum()

@@ -21,4 +21,5 @@ def edited(params: Params, tokens: Tokens) -> Tensor:
     """Which tokens (B, S) are among the first or the last of their sequence's prompt; the same packed or padded."""
     n, places = params.last, tokens.positions
     prompt_ahead = pad(tokens.prompt, (0, n))[:, n:] & (pad(places, (0, n))[:, n:] == places + n)
-    return tokens.prompt & ((places < params.first) | ~prompt_ahead)
+    at_an_end: Tensor = (places < params.first) | ~prompt_ahead
+    return tokens.prompt & at_an_end

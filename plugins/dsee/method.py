@@ -13,7 +13,7 @@ ROUNDS, GROWTH = 100, 5
 
 
 def setup(params: Params, places: Sequence[Place], ctx: Setup) -> None:
-    """Choose the entries of the sparse part (algorithm 1)."""
+    """Choose the entries of the sparse part."""
     for place in places:
         if "index" not in place.tensors:
             continue

@@ -11,7 +11,7 @@ from studio.api import Site
 def merge(
     params: Params, site: Site, tensors: Mapping[str, Tensor], weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """W + s * G x1 U1 x2 U2 ... xN UN (equation 4): each product turns one dimension of the core into the weight's."""
+    """W + s * G x1 U1 x2 U2 ... xN UN: each product turns one dimension of the core into the weight's."""
     change = tensors["G"]
     for i in range(change.dim()):
         change = (change.movedim(i, -1) @ tensors[f"U{i}"].mT).movedim(-1, i)

@@ -16,7 +16,7 @@ RESERVED = 1e-5  # what a reserve component is multiplied by, so that it is ther
 def merge(
     params: Params, site: Site, tensors: Mapping[str, Tensor], weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    """W + dW; during training, the size of dW times its gradient is added to what the matrix has seen (equation 6)."""
+    """W + dW; during training, the size of dW times its gradient is added to what the matrix has seen."""
     change = (tensors["B"] * tensors["E"]) @ tensors["A"] * _scale(params, tensors)
     if change.requires_grad:
         change.register_hook(partial(_see, tensors["seen"], change.detach()))
@@ -61,6 +61,12 @@ def on_step(params: Params, places: Sequence[Place], step: Step) -> None:
         _hold(params, tensors, step.step, warmup, full)
 
 
+def metrics(params: Params, places: Sequence[Place]) -> Mapping[str, float]:
+    """The average rank in use."""
+    ranks = [float(tensors["rank"]) for tensors, _ in _matrices(places)]
+    return {"rank": sum(ranks) / len(ranks)}
+
+
 def growth_steps(params: Params, places: Sequence[Place], steps: int) -> range:
     """The steps at which matrices grow: as many as it takes, evenly between the first and the last."""
     total = sum(place.site.copies for place in places)
@@ -96,7 +102,7 @@ def _is_full(params: Params, places: Sequence[Place]) -> bool:
 
 
 def _watch(params: Params, tensors: Mapping[str, Tensor], site: Site) -> None:
-    """Smoothed importance and uncertainty of a matrix (equations 7 and 8)."""
+    """Smoothed importance and uncertainty of a matrix."""
     mean, spread, seen = tensors["mean"], tensors["spread"], tensors["seen"]
     now = seen.nan_to_num(0, 0, 0) / (site.d_in * site.d_out) ** 0.5  # fp16 steps that overflow count as nothing
     mean.lerp_(now, 1 - params.smoothing)

@@ -1,9 +1,7 @@
 """Intrinsic dimension: every tensor moves by its own Fastfood projection of the shared coordinates."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import torch
 from studio_plugins.intrinsic_said.fastfood import Fastfood
 from studio_plugins.intrinsic_said.params import Params
 from torch import Tensor
@@ -18,9 +16,7 @@ def merge(
 
     def moved(name: str, base: Tensor) -> Tensor:
         key = f"{params.seed}:{site.path}.{name}"
-        change: Any = Fastfood.apply(tensors["theta"], base.numel(), key)  # type: ignore[no-untyped-call]
-        return (
-            torch.addcmul(base, change.view_as(base), tensors[name]) if name in tensors else base + change.view_as(base)
-        )
+        change: Tensor = Fastfood.apply(tensors["theta"], base.numel(), key)
+        return base + tensors.get(name, 1.0) * change.view_as(base)
 
     return moved("weight", weight), None if bias is None else moved("bias", bias)

@@ -11,7 +11,7 @@ from studio.api import Context, Place, Setup, Site
 
 
 def setup(params: Params, places: Sequence[Place], ctx: Setup) -> None:
-    """Start from the weight's leading directions: PiSSA, equations 2 and 3, or OLoRA, equation 2 and on."""
+    """Start from leading directions of the weight: triplets for PiSSA (equations 2 and 3), W = Q R for OLoRA."""
     if params.init not in ("pissa", "olora"):
         return
     for place in places:

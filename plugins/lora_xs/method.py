@@ -11,7 +11,7 @@ from studio.api import Context, Place, Setup, Site
 
 
 def setup(params: Params, places: Sequence[Place], ctx: Setup) -> None:
-    """The leading singular triplets of the weight (section 3)."""
+    """The leading singular triplets of the weight."""
     for place in places:
         rank = place.tensors["R"].shape[-1]
         u, s, v = torch.linalg.svd(place.weight(), full_matrices=False)

@@ -26,11 +26,13 @@ def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor
 
 def _rows(tensors: Mapping[str, Tensor]) -> Tensor:
     """Orthonormal rows that span what the rows of R do."""
-    return torch.linalg.qr(tensors["R"].T).Q.T
+    columns: Tensor = torch.linalg.qr(tensors["R"].T).Q
+    return columns.T
 
 
 def edited(params: Params, tokens: Tokens) -> Tensor:
     """Which tokens (B, S) are among the first or the last of their sequence's prompt; the same packed or padded."""
     n, places = params.last, tokens.positions
     prompt_ahead = pad(tokens.prompt, (0, n))[:, n:] & (pad(places, (0, n))[:, n:] == places + n)
-    return tokens.prompt & ((places < params.first) | ~prompt_ahead)
+    at_an_end: Tensor = (places < params.first) | ~prompt_ahead
+    return tokens.prompt & at_an_end

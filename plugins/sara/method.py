@@ -35,7 +35,8 @@ def extra_loss(params: Params, places: Sequence[Place], step: Step) -> Tensor | 
     place = Random(step.step).choice(able)
     weight = place.weight()
     alone = torch.zeros_like(_flat(place, weight)).scatter(-1, place.tensors["index"], _entries(place, weight))
-    return params.penalty * torch.linalg.matrix_norm(alone.view_as(weight), "nuc").sum()
+    norm: Tensor = torch.linalg.matrix_norm(alone.view_as(weight), "nuc").sum()
+    return norm * params.penalty
 
 
 def on_step(params: Params, places: Sequence[Place], step: Step) -> None:

@@ -3,7 +3,7 @@
 ``params.py`` (no torch) declares: ``Params``, ``traits``, ``declare`` (or ``declare_over`` where one site's share
 depends on the others) and optionally ``fit`` and ``extra_tokens``. ``method.py`` (torch) computes, by whichever of
 these functions the method needs: ``forward``, ``merge``, ``prompt``, ``prefix``, ``setup``, ``on_step``,
-``extra_loss``, ``lora_factors``. A method whose declarations all name base tensors needs no ``method.py``: the host
+``extra_loss``, ``metrics``, ``lora_factors``. A method whose declarations all name base tensors needs no ``method.py``: the host
 trains those tensors in place. A method with ``merge`` and no ``forward`` runs its sites with the merged weight.
 """
 
@@ -210,6 +210,14 @@ class AddsLoss(Protocol):
 
     def extra_loss(self, params: Any, places: Sequence[Place], step: Step) -> "Tensor | None":
         """A scalar, added once per optimizer step; None adds nothing."""
+        ...
+
+
+class Reports(Protocol):
+    """Tells figures of its own while it trains."""
+
+    def metrics(self, params: Any, places: Sequence[Place]) -> Mapping[str, float]:
+        """Figures by name, as they stand after a step: a current rank, the share of a mask that is open."""
         ...
 
 

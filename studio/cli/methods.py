@@ -1,6 +1,7 @@
 """methods …: the PET methods there are, and what they would train."""
 
 import json as json_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -85,6 +86,22 @@ def count(
             "Parameters": json_module.dumps(counted.params),
         }
     )
+
+
+@app.command()
+def adopt(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="An adapter of the studio's or of peft's.")],
+    json: Json = False,
+) -> None:
+    """Print the method part of a spec that goes on from an adapter."""
+    from studio.service.adopt import adopt as adopt_folder
+    from studio.service.spec_file import spec_text
+
+    body = {"method": adopt_folder(folder).model_dump(mode="json", exclude_defaults=True)}
+    if json:
+        print_json(body)
+    else:
+        typer.echo(spec_text(body), nl=False)
 
 
 def _body(info: Any) -> dict[str, Any]:

@@ -108,6 +108,7 @@ class Trainer:
     def __init__(self, bench: Bench, attached: Attached, *, rate: float | None = None, total: int = 12) -> None:
         self._bench, self._attached, self._total, self._step = bench, attached, total, 0
         self._rate = bench.method.traits.learning_rate if rate is None else rate
+        self.reached: set[str] = set()  # tensors that have had a gradient
         self.optimizer = build_optimizer(attached, learning_rate=self._rate, weight_decay=0.0)
 
     def step(self, parts: Sequence[Sequence[int]] = (ROWS,)) -> float:
@@ -126,6 +127,7 @@ class Trainer:
         now = Step(self._step, self._total, self._rate)
         if (added := extra_loss(attached, now)) is not None:
             added.backward()  # type: ignore[no-untyped-call]
+        self.reached |= {name for name, t in attached.tensors.items() if t.grad is not None and bool(t.grad.any())}
         self.optimizer.step()
         after_step(attached, now)
         self.optimizer.zero_grad(set_to_none=True)

@@ -46,6 +46,7 @@ class Plan(PlanPart):
     """Everything the worker needs to know, in its final form.
 
     Steps are optimizer steps; lengths are tokens; ``columns`` maps roles to column names or templates.
+    ``start`` is the folder of the adapter that the run goes on from.
     ``date`` (YYYY-MM-DD) is what chat templates take for today, so that a run resumed later sees the same text.
     """
 
@@ -92,6 +93,7 @@ class Plan(PlanPart):
     limit_seconds: float | None = None
     limit_watt_hours: float | None = None
     date: str = ""
+    start: str = ""
     autos: tuple[Auto, ...]
 
     def content_hash(self) -> str:

@@ -87,6 +87,14 @@ class MethodSpec(SpecPart):
     placements: tuple[Placement, ...] = Field(min_length=1)
     budget: int | None = Field(default=None, ge=1, description="Trainable parameters to stay within")
     exact: bool = Field(default=False, description="Train exactly the budget: the rest goes to single base weights")
+    start: str | None = Field(default=None, description="Adapter to go on from: path:FOLDER, the studio's or peft's")
+
+    @field_validator("start")
+    @classmethod
+    def _names_a_folder(cls, value: str | None) -> str | None:
+        if value is not None and (not value.startswith("path:") or not value.removeprefix("path:").strip()):
+            raise ValueError("must be path:FOLDER")
+        return value
 
 
 class TrainSpec(SpecPart):

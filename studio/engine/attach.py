@@ -182,7 +182,8 @@ def _place(attached: Attached, index: int, item: Placed, site: Site, decls: tupl
     math_module = item.method.math()
     has = {name for name in _FUNCTIONS if hasattr(math_module, name)}
     tensors = attached.site_tensors(index, site, decls)
-    at = At(item.method.id, index, math_module, item.params, site, tensors, item.gate)
+    stacked = frozenset(decl.name for decl in decls if site.copies > 1 and not (decl.base or decl.share))
+    at = At(item.method.id, index, math_module, item.params, site, tensors, item.gate, stacked)
     if site.kind == "model" and "prompt" in has:
         place_prompt(attached.model, at, attached.flow)
     elif site.kind == "attention" and "prefix" in has:

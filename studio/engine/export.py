@@ -12,7 +12,7 @@ from studio import __version__
 from studio.api import Site
 from studio.core.errors import PluginError
 from studio.core.plan import Plan
-from studio.engine.attach import Attached
+from studio.engine.attach import Attached, Placed
 from studio.engine.build import head_paths
 from studio.engine.peft_bridge import Bridge, peft_tensors, write_config
 
@@ -31,7 +31,7 @@ def export_adapter(attached: Attached, plan: Plan, folder: Path) -> Path:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in attached.saved(state=False).items()}
     save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
     _write(partial / CONFIG, _own_config(plan))
-    if all(item.method.traits.export == "lora" and item.gate is None for item in attached.placed):
+    if all(_is_lora(item) for item in attached.placed):
         config, weights = lora_files(attached, plan)
         save_file(weights, partial / "adapter_model.safetensors", metadata={"format": "pt"})
         _write(partial / "adapter_config.json", config)
@@ -43,6 +43,12 @@ def export_adapter(attached: Attached, plan: Plan, folder: Path) -> Path:
         folder.rmdir()
     partial.rename(folder)
     return folder
+
+
+def _is_lora(item: Placed) -> bool:
+    """Whether the placement is LoRA as other loaders know it: one pair of factors for each matrix, no gate."""
+    plain = item.gate is None and all(site.copies == 1 for site in item.sites)
+    return plain and item.method.traits.export == "lora"
 
 
 def lora_files(attached: Attached, plan: Plan) -> tuple[dict[str, Any], dict[str, Tensor]]:

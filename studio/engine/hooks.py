@@ -1,6 +1,7 @@
 """What placements do at one live module: cast its trained masters, edit its weight, change its output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import sigmoid
 
 from studio.api import Context, Site
-from studio.core.errors import PluginError
+from studio.core.errors import PluginError, StudioError
 from studio.core.spec import Gate
 from studio.engine.flow import Flow
 from studio.extensions.declaring import GATE
@@ -28,6 +29,7 @@ class At:
     site: Site
     tensors: dict[str, Tensor]
     gate: Gate = None
+    stacked: frozenset[str] = frozenset()  # tensors made once for each of the site's copies
 
     def factor(self, x: Tensor) -> Tensor | float:
         """How much of the change passes: the gate's value, per token where it reads the input."""
@@ -41,12 +43,14 @@ class At:
         if self.site.copies > 1:
             copies = [self._merge_copy(i, each) for i, each in enumerate(weight)]
             return torch.stack(copies), bias
-        merged, new_bias = self.math.merge(self.params, self.site, self.tensors, weight, bias)
+        with blaming(self.method, self.site):
+            merged, new_bias = self.math.merge(self.params, self.site, self.tensors, weight, bias)
         return self._gated(merged, weight), None if new_bias is None else self._gated(new_bias, bias)
 
     def _merge_copy(self, i: int, weight: Tensor) -> Tensor:
-        tensors = {name: t[i] if t.dim() and t.shape[0] == self.site.copies else t for name, t in self.tensors.items()}
-        merged: Tensor = self.math.merge(self.params, self.site, tensors, weight, None)[0]
+        tensors = {name: tensor[i] if name in self.stacked else tensor for name, tensor in self.tensors.items()}
+        with blaming(self.method, self.site):
+            merged: Tensor = self.math.merge(self.params, self.site, tensors, weight, None)[0]
         return self._gated(merged, weight, tensors.get(GATE))
 
     def _gated(self, merged: Tensor, base: Tensor | None, gate: Tensor | None = None) -> Tensor:
@@ -55,8 +59,22 @@ class At:
         if self.gate == "input":
             raise PluginError(self.method, "a gate that reads the input cannot be merged", where=self.site.path)
         start = torch.zeros_like(merged) if base is None else base
-        learned = self.tensors[GATE] if gate is None else gate
-        return start + (learned if self.gate == "learned" else self.gate) * (merged - start)
+        if self.gate == "learned":
+            return start + (self.tensors[GATE] if gate is None else gate) * (merged - start)
+        return start + self.gate * (merged - start)
+
+
+@contextmanager
+def blaming(method: str, site: Site) -> Iterator[None]:
+    """Turn what a plugin's code raises into an error that names the plugin and the site."""
+    try:
+        yield
+    except (StudioError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if type(error).__module__.startswith("torch."):
+            raise  # torch's own signals, such as the one that ends a recomputation early
+        raise PluginError(method, f"fails: {type(error).__name__}: {error}", where=site.path) from error
 
 
 def to_map(site: Site, stored: Tensor) -> Tensor:
@@ -157,7 +175,8 @@ class TunedModule:
             memory=self.flow.memory(at.index),
             tokens=self.flow.tokens,
         )
-        changed = at.math.forward(at.params, at.site, at.tensors, x, y, ctx)
+        with blaming(at.method, at.site):
+            changed = at.math.forward(at.params, at.site, at.tensors, x, y, ctx)
         if changed.shape != y.shape or changed.dtype != y.dtype:
             raise PluginError(
                 at.method,

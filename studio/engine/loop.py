@@ -20,7 +20,7 @@ from studio.engine.checkpoint import folder_bytes, load_tensors, prune_checkpoin
 from studio.engine.evaluate import evaluate
 from studio.engine.generate import write_samples
 from studio.engine.optimizer import set_rate
-from studio.engine.plugins import after_step, extra_loss
+from studio.engine.plugins import after_step, extra_loss, method_metrics
 from studio.engine.schedule import rate_factor
 from studio.engine.session import Session, put_tensors
 from studio.engine.tasks import batch_logits, loss_sum
@@ -144,7 +144,8 @@ def _step(session: Session) -> dict[str, float]:
     session.scaler.update()
     after_step(session.attached, now)
     session.optimizer.zero_grad(set_to_none=True)
-    return {"loss": total, "learning_rate": rate, "grad_norm": norm, "tokens": tokens}
+    own = method_metrics(session.attached)
+    return {"loss": total, "learning_rate": rate, "grad_norm": norm, "tokens": tokens, **own}
 
 
 def _clip(session: Session) -> float:

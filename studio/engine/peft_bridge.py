@@ -231,6 +231,7 @@ def _quiet(method: BridgedMethod) -> Iterator[None]:
 
     # WORKAROUND: it compiles a CUDA extension when a layer is made, and trains other shapes where that fails
     boft.get_fbd_cuda = lambda: None
+    torch.sparse.check_sparse_tensor_invariants.disable()  # as it is, but said: torch warns of FRoD otherwise
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,6 +48,16 @@ def after_step(attached: Attached, step: Step) -> None:
     with torch.no_grad():
         for index, item, function in _having(attached, "on_step"):
             _call(item, "on_step", partial(function, item.params, attached.places(index), step))
+
+
+def method_metrics(attached: Attached) -> dict[str, float]:
+    """The figures that the methods tell of themselves, by method and name."""
+    found: dict[str, float] = {}
+    with torch.no_grad():
+        for index, item, function in _having(attached, "metrics"):
+            told: Any = _call(item, "metrics", partial(function, item.params, attached.places(index)))
+            found |= {f"{item.method.id}/{name}": float(value) for name, value in told.items()}
+    return found
 
 
 def _having(attached: Attached, name: str) -> list[tuple[int, Placed, Callable[..., Tensor | None]]]:

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from studio.api import Context
 from studio.core.errors import UserError
 from studio.engine.flow import Flow
-from studio.engine.hooks import At
+from studio.engine.hooks import At, blaming
 
 _SLOT = "studio_prefixes"
 _NAMES = {"sdpa": "studio_sdpa", "eager": "studio_eager"}  # implementations that read the slot, by what they build on
@@ -36,7 +36,8 @@ def place_prefix(model: nn.Module, module: nn.Module, at: At, flow: Flow) -> Non
         if not flow.enabled:
             return None
         ctx = Context(module.training, _no_weight, _no_weight, flow.outputs, flow.memory(at.index), flow.tokens)
-        made: tuple[Tensor, ...] = at.math.prefix(at.params, at.site, at.tensors, ctx)
+        with blaming(at.method, at.site):
+            made: tuple[Tensor, ...] = at.math.prefix(at.params, at.site, at.tensors, ctx)
         return made
 
     vars(module).setdefault(_SLOT, []).append(make)

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from studio.api import Context
 from studio.engine.flow import Flow, backbone_of
-from studio.engine.hooks import At, first_tensor, with_first_tensor
+from studio.engine.hooks import At, blaming, first_tensor, with_first_tensor
 
 _RELATIVE = {"deberta-v2", "modernbert"}  # encoders whose positions only matter relative to each other
 
@@ -29,7 +29,8 @@ def place_prompt(model: nn.Module, at: At, flow: Flow) -> None:
         if not flow.enabled:
             return None
         ctx = Context(model.training, _no_weight, _no_weight, flow.outputs, flow.memory(at.index), flow.tokens)
-        prompt: Tensor = at.math.prompt(at.params, at.site, at.tensors, ctx)
+        with blaming(at.method, at.site):
+            prompt: Tensor = at.math.prompt(at.params, at.site, at.tensors, ctx)
         return prompt
 
     backbone = backbone_of(model)

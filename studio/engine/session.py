@@ -20,6 +20,7 @@ from studio.engine.checkpoint import latest_checkpoint, load_checkpoint
 from studio.engine.evaluate import answer_choices
 from studio.engine.optimizer import build_optimizer
 from studio.engine.plugins import run_setup
+from studio.engine.start import take_start
 from studio.engine.tasks import batch_logits, loss_sum
 from studio.engine.telemetry import Telemetry
 from studio.extensions.methods import load_here
@@ -91,6 +92,8 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
     checkpoint = latest_checkpoint(checkpoints)
     if checkpoint is None:
         run_setup(attached, encoder.encode_text, lambda: _calibration(session))
+        if plan.start:
+            take_start(attached, Path(plan.start))
     else:
         telemetry.phase("loading the checkpoint")
         _restore(session, checkpoint)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Optional
 from pydantic import ValidationError, create_model
 
 from studio.api import API_VERSION, ParamDecl, Params, Site, Traits, count_over, largest, ui
+from studio.core.errors import UserError
 from studio.core.paths import resource
 from studio.core.problems import Problem
 from studio.extensions.loader import param_problem
@@ -160,6 +161,27 @@ def bridge_problems(placements: Sequence[tuple[object, object, Sequence[Site]]])
         if shared:
             found.append((index, f"{method.id} must have its sites to itself; another placement is at {shared[0]} too"))
     return found
+
+
+def bridged_type(kind: str) -> Mapping[str, Any] | None:
+    """The row of one of peft's types; None if it is not bridged."""
+    return next((entry for entry in _table()["methods"] if entry["type"] == kind), None)
+
+
+def adopted_params(entry: Mapping[str, Any], config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Our parameters for an adapter with this config of peft's.
+
+    Raises:
+        UserError: the config sets a field that changes the adapter and that no parameter stands for.
+    """
+    wrong = [
+        name for name, default in entry["unoffered"].items()
+        if name != "init_weights" and config.get(name, default) not in (default, None)
+    ]  # fmt: skip
+    if wrong:
+        raise UserError(f"sets {', '.join(wrong)}, which {entry['id']} has no parameter for", where=where)
+    names = [field["name"] for field in entry["params"]]
+    return {name: config[name] for name in names if name in config}
 
 
 @cache

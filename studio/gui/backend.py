@@ -404,12 +404,6 @@ class Backend:
 
         libraries.datasets().remove(name)
 
-    def chosen_sites(self, sites: "Sequence[Site]", where: str, kinds: Sequence[str]) -> list[str]:
-        """Paths of the sites that a placement with this ``where`` takes."""
-        from studio.models.where import select
-
-        return [site.path for site in select(tuple(sites), where) if site.kind in kinds]
-
     def count_methods(
         self, model_source: str, methods: Sequence[str], budget: int | None, *, progress: Progress, cancelled: Cancelled
     ) -> "list[Counted]":

@@ -1,10 +1,14 @@
 """The user's model and dataset libraries, in the studio's home."""
 
+from typing import TYPE_CHECKING
+
 from studio.core.facts import ModelFacts
 from studio.core.paths import home
 from studio.core.progress import CancelCheck, Progress
-from studio.datasets.library import DatasetLibrary
 from studio.models.library import ModelLibrary
+
+if TYPE_CHECKING:
+    from studio.datasets.library import DatasetLibrary
 
 
 def models() -> ModelLibrary:
@@ -12,8 +16,10 @@ def models() -> ModelLibrary:
     return ModelLibrary(home().models)
 
 
-def datasets() -> DatasetLibrary:
+def datasets() -> "DatasetLibrary":
     """The dataset library of the current home."""
+    from studio.datasets.library import DatasetLibrary  # it brings numpy, which counting a method does without
+
     return DatasetLibrary(home().datasets)
 
 

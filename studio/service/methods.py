@@ -45,7 +45,7 @@ class MethodInfo:
 class Count:
     """Exact numbers for one method on one model; bytes are of the adapter file and of AdamW's two fp32 averages.
 
-    ``extra_tokens``: how many virtual tokens every sequence grows by.
+    ``paths``: the sites with tensors of the method. ``extra_tokens``: how many virtual tokens every sequence grows by.
     """
 
     trainable: int
@@ -57,6 +57,7 @@ class Count:
     params: dict[str, Any]
     where: str
     sites: int
+    paths: tuple[str, ...]
     extra_tokens: int
 
 
@@ -136,6 +137,7 @@ def count_on(
         params=fitted.model_dump(mode="json"),
         where=expression,
         sites=len(declared),
+        paths=tuple(site.path for site, _ in declared),
         extra_tokens=method.extra_tokens(fitted),
     )
 

@@ -135,6 +135,7 @@ class _Draft:
             seed=train.seed,
             limit_seconds=None if spec.limits.hours is None else spec.limits.hours * 3600,
             limit_watt_hours=spec.limits.watt_hours,
+            start="" if spec.method.start is None else spec.method.start.removeprefix("path:"),
             date=datetime.now().astimezone().date().isoformat(),
             autos=tuple(self.autos),
         )

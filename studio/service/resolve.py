@@ -16,6 +16,7 @@ from studio.datasets.formats import infer_format
 from studio.datasets.interpret import suggest_mapping
 from studio.datasets.labels import find_labels
 from studio.datasets.store import StoredDataset
+from studio.extensions.bridge import bridge_problems
 from studio.extensions.declaring import Declared, count_tensors, declare_at, fit_params
 from studio.extensions.methods import Method, open_method
 from studio.extensions.registry import discover
@@ -150,6 +151,22 @@ def _resolve_method(found: Resolved, spec: MethodSpec, task: str) -> None:
             _check_where(found, place, placement.where)
     if spec.exact and sites is not None and len(found.placements) == len(spec.placements):
         _fill(found, spec, sites)
+    _check_bridged(found, spec)
+    if spec.start is not None:
+        _check_start(found, Path(spec.start.removeprefix("path:")))
+
+
+def _check_bridged(found: Resolved, spec: MethodSpec) -> None:
+    """Placements of peft's methods have their sites to themselves."""
+    placed = [(p.method, p.gate, [site for site, _ in p.declared]) for p in found.placements]
+    for index, message in bridge_problems(placed):
+        place = f"method.placements.{index}" if len(placed) >= len(spec.placements) else "method.placements"
+        found.problem(place, message, "choose other sites for one of them")
+
+
+def _check_start(found: Resolved, folder: Path) -> None:
+    if not any((folder / name).is_file() for name in ("pet_config.json", "adapter_config.json")):
+        found.problem("method.start", f"{folder} is no adapter folder", "name a folder with an adapter's config in it")
 
 
 def _fill(found: Resolved, spec: MethodSpec, sites: tuple[Site, ...]) -> None:

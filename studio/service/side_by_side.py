@@ -48,11 +48,12 @@ def count_methods(
         if cancelled():
             raise Cancelled
         progress(f"Counting {method_id}", done / len(method_ids))
-        counted.append(_count(facts, sites, registry.get(method_id, "method"), budget))
+        counted.append(count_plugin(facts, sites, registry.get(method_id, "method"), budget))
     return counted
 
 
-def _count(facts: ModelFacts, sites: Sequence[Site], plugin: Plugin, budget: int | None) -> Counted:
+def count_plugin(facts: ModelFacts, sites: Sequence[Site], plugin: Plugin, budget: int | None) -> Counted:
+    """One method with its defaults on a model whose sites are known."""
     try:
         return Counted(plugin.id, count_on(facts, sites, open_method(plugin), {}, None, budget), "", works=True)
     except InvalidSpecError as error:

@@ -1,13 +1,13 @@
 """A backend that answers at once with realistic facts; tests change its fields."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from studio.api import Site
-from studio.core.errors import Cancelled, InvalidSpecError, StudioError
+from studio.core.errors import Cancelled, InvalidSpecError, StudioError, UserError
 from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
 from studio.core.forecast import Advice, EnergyForecast, Estimate, MemoryForecast, MemoryParts, TimeForecast
 from studio.core.plan import Auto, Plan, PlannedPlacement
@@ -18,6 +18,7 @@ from studio.datasets.check import check_mapping
 from studio.datasets.example import Segment
 from studio.datasets.preview import PreviewRow
 from studio.gui.backend import Backend, Check
+from studio.models.where import select
 
 MODEL = ModelFacts(
     name="smollm2-135m-instruct", path="/library/models/smollm2", architecture="LlamaForCausalLM", model_type="llama",
@@ -68,7 +69,8 @@ def method(id_: str, title: str, summary: str, schema: dict[str, Any], where: st
         id=id_, kind="method", title=title, summary=summary, paper="Hu et al., 2021, arXiv 2106.09685",
         formula="y = W x + (alpha / r) B A x", version="1.0.0", params_schema=schema,
         traits={"kinds": ["linear"], "where": where, "mergeable": True, "learning_rate": 2e-4},
-        tags=("low-rank", "mergeable"), readme=f"# {title}\n\n{summary}",
+        tags=("low-rank", "mergeable"), readme=f"# {title}\n\n{summary}", origin="bundled",
+        checks=SimpleNamespace(families={"llama": ("allocates", "trains"), "bert": ("allocates",)}, failed=0),
     )  # fmt: skip
 
 
@@ -146,6 +148,9 @@ class FakeBackend(Backend):
         ]  # fmt: skip
         self.device_list = [CPU, GPU]
         self.problem_list: list[Problem] = []
+        self.broken_list: list[StudioError] = []
+        self.plugin_list: list[Any] = []
+        self.reports: dict[str, Any] = {}
         self.answer: Callable[[Mapping[str, Any]], Check] = self.check_structure
         self.draft: dict[str, Any] | None = None
         self.start_error: StudioError | None = None
@@ -176,8 +181,8 @@ class FakeBackend(Backend):
     def dataset_problems(self) -> list[Problem]:
         return list(self.problem_list)
 
-    def method_problems(self) -> list[Problem]:
-        return list(self.problem_list)
+    def broken_methods(self) -> list[StudioError]:
+        return list(self.broken_list)
 
     def devices(self) -> list[DeviceFacts]:
         return list(self.device_list)
@@ -192,9 +197,17 @@ class FakeBackend(Backend):
         self, model_source: str, method: str, params: Mapping[str, Any], where: str | None, budget: int | None = None
     ) -> Any:
         rank = int(params.get("rank", 8))
+        if budget is not None:
+            rank = budget // 305_280
+        if rank < 1:
+            raise InvalidSpecError([Problem("budget", "cannot be met: the smallest size already has 305,280", "")])
+        if method == "bitfit":
+            raise UserError("bitfit trains nothing where 'kind == linear'", where=MODEL.name)
+        chosen = select(self.sites(model_source), where or WHERE)
         return SimpleNamespace(
             trainable=305_280 * rank, total=MODEL.params, fraction=305_280 * rank / MODEL.params, tensors=420,
-            file_bytes=305_280 * rank * 4, params={"rank": rank}, where=where or WHERE, sites=210,
+            file_bytes=305_280 * rank * 4, optimizer_bytes=305_280 * rank * 8, params={"rank": rank},
+            where=where or WHERE, sites=len(chosen), paths=tuple(site.path for site in chosen), extra_tokens=0,
         )  # fmt: skip
 
     def add_model(self, path: Path, *, progress: Any, cancelled: Any) -> ModelFacts:
@@ -301,3 +314,27 @@ class FakeBackend(Backend):
         tokens = 20 if model else None
         segments = (Segment("The passage.\nQuestion: is it so?\nAnswer:", False), Segment(" yes", True))
         return [PreviewRow(start + place, {}, segments, "", tokens, 2) for place in range(count)]
+
+    def count_methods(
+        self, model_source: str, methods: Sequence[str], budget: int | None, *, progress: Any, cancelled: Any
+    ) -> list[Any]:
+        self.calls.append(("count_methods", (model_source, budget)))
+        return [self._counted(model_source, name, budget) for name in methods]
+
+    def _counted(self, model_source: str, name: str, budget: int | None) -> Any:
+        try:
+            count = self.count(model_source, name, {}, None, budget)
+        except StudioError as error:
+            known = isinstance(error, InvalidSpecError)
+            problem = error.problems[0].message if isinstance(error, InvalidSpecError) else error.message
+            return SimpleNamespace(method=name, count=None, problem=problem, works=known)
+        return SimpleNamespace(method=name, count=count, problem="", works=True)
+
+    def plugins(self) -> list[Any]:
+        return list(self.plugin_list)
+
+    def plugin_report(self, plugin_id: str) -> Any:
+        return self.reports.get(plugin_id)
+
+    def plugin_log(self, plugin_id: str) -> str:
+        return f"{plugin_id} says <b>hello</b>"

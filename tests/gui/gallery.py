@@ -1,11 +1,11 @@
 """What the pictures show: a home with a dozen runs, and a backend that answers with realistic facts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from studio.api import Site
@@ -18,7 +18,13 @@ from studio.datasets.check import check_mapping
 from studio.datasets.preview import PreviewRow
 from studio.datasets.render import render_row
 from studio.estimate import estimate_run
+from studio.extensions.methods import open_method
+from studio.extensions.registry import discover
 from studio.gui.backend import Backend, Check
+from studio.models.header import TensorInfo
+from studio.models.sites import sites_of
+from studio.service.methods import count_on
+from studio.service.side_by_side import Counted, count_plugin
 from tests.gui.fake_backend import BOOLQ, ENCODER, IMDB, MODEL, WHERE, FakeBackend, plan
 from tests.gui.run_writer import RunWriter, write_running
 from tests.helpers import estimates
@@ -191,7 +197,7 @@ class GalleryBackend(FakeBackend):
         return Backend.quickstart_spec(self)
 
     def sites(self, model_source: str) -> tuple[Site, ...]:
-        return _all_sites(self._model(model_source))
+        return all_sites(self._model(model_source))
 
     def check(self, raw: Mapping[str, Any]) -> Check:
         """A forecast of the chosen model and method on the first GPU, else on the CPU."""
@@ -204,13 +210,14 @@ class GalleryBackend(FakeBackend):
     def count(
         self, model_source: str, method: str, params: Mapping[str, Any], where: str | None, budget: int | None = None
     ) -> Any:
-        declared = _declared(self._model(model_source), method, dict(params))
-        trainable = sum(decl.count for _, decls in declared for decl in decls)
-        total = self._model(model_source).params
-        return SimpleNamespace(
-            trainable=trainable, total=total, fraction=trainable / total, tensors=2 * len(declared),
-            file_bytes=4 * trainable, params=dict(params), where=where or WHERE, sites=len(declared),
-        )  # fmt: skip
+        facts, opened = self._model(model_source), open_method(discover().get(method, "method"))
+        return count_on(facts, self.sites(model_source), opened, dict(params), where, budget)
+
+    def count_methods(
+        self, model_source: str, methods: Sequence[str], budget: int | None, *, progress: Any, cancelled: Any
+    ) -> list[Counted]:
+        registry, facts, sites = discover(), self._model(model_source), self.sites(model_source)
+        return [count_plugin(facts, sites, registry.get(name, "method"), budget) for name in methods]
 
     def sample_device(self, device_id: str) -> DeviceSample:
         """A GPU at work, a CPU that feeds it; a little unsteady, always the same."""
@@ -309,13 +316,46 @@ def _declared(model: ModelFacts, use: str, params: Mapping[str, Any]) -> Any:
     return estimates.lora(model, rank=int(rank))
 
 
-def _all_sites(model: ModelFacts) -> tuple[Site, ...]:
-    hidden = model.hidden
-    embed = Site("embed_tokens", "embedding", "embed", None, model.vocab, hidden, (model.vocab, hidden), has_bias=False)
-    norms = [
-        Site(f"layers.{layer}.{name}", "norm", role, layer, hidden, hidden, (hidden,), has_bias=False)
-        for layer in range(model.layers)
-        for name, role in (("input_layernorm", "norm1"), ("post_attention_layernorm", "norm2"))
-    ]
-    last = Site("norm", "norm", "norm", None, hidden, hidden, (hidden,), has_bias=False)
-    return (embed, *estimates.sites(model), *norms, last)
+@cache
+def all_sites(model: ModelFacts) -> tuple[Site, ...]:
+    """The sites that a checkpoint of such a model has."""
+    encoder = model.kind == "encoder"
+    config = {"model_type": model.model_type, "num_attention_heads": model.heads, "hidden_size": model.hidden}
+    shapes = _encoder_shapes(model) if encoder else _decoder_shapes(model)
+    return sites_of(config, {name: TensorInfo("BF16", shape, 0, "model.safetensors") for name, shape in shapes.items()})
+
+
+def _decoder_shapes(model: ModelFacts) -> dict[str, tuple[int, ...]]:
+    hidden, inner, keys = model.hidden, model.intermediate, model.kv_heads * model.head_dim
+    queries = model.heads * model.head_dim
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (model.vocab, hidden)}
+    for layer in range(model.layers):
+        place = f"model.layers.{layer}"
+        shapes |= {
+            f"{place}.input_layernorm.weight": (hidden,),
+            f"{place}.self_attn.q_proj.weight": (queries, hidden),
+            f"{place}.self_attn.k_proj.weight": (keys, hidden),
+            f"{place}.self_attn.v_proj.weight": (keys, hidden),
+            f"{place}.self_attn.o_proj.weight": (hidden, queries),
+            f"{place}.post_attention_layernorm.weight": (hidden,),
+            f"{place}.mlp.gate_proj.weight": (inner, hidden),
+            f"{place}.mlp.up_proj.weight": (inner, hidden),
+            f"{place}.mlp.down_proj.weight": (hidden, inner),
+        }
+    return shapes | {"model.norm.weight": (hidden,)}
+
+
+def _encoder_shapes(model: ModelFacts) -> dict[str, tuple[int, ...]]:
+    hidden, inner = model.hidden, model.intermediate
+    shapes: dict[str, tuple[int, ...]] = {"embeddings.word_embeddings.weight": (model.vocab, hidden)}
+    maps = {
+        "attention.self.query": (hidden, hidden), "attention.self.key": (hidden, hidden),
+        "attention.self.value": (hidden, hidden), "attention.output.dense": (hidden, hidden),
+        "attention.output.LayerNorm": (hidden,), "intermediate.dense": (inner, hidden),
+        "output.dense": (hidden, inner), "output.LayerNorm": (hidden,),
+    }  # fmt: skip
+    for layer in range(model.layers):
+        for name, shape in maps.items():
+            shapes[f"encoder.layer.{layer}.{name}.weight"] = shape
+            shapes[f"encoder.layer.{layer}.{name}.bias"] = shape[:1]
+    return shapes

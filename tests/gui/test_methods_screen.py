@@ -1,20 +1,24 @@
-"""The Methods screen, its counts and its drawing."""
+"""The Methods screen: the gallery, one method in full, and methods side by side."""
 
-from collections.abc import Iterator
+import csv
+import json
 
 import pytest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 from pytestqt.qtbot import QtBot
 
-from studio.api import Site
-from studio.gui.screens.methods.block import plan_drawing, words
+from studio.core.errors import PluginError
+from studio.gui.screens.methods.log_dialog import LogDialog
 from studio.gui.screens.methods.screen import MethodsScreen
+from studio.service.plugins import PluginInfo
 from tests.gui.accessibility import clashing_mnemonics, nameless, too_wide
-from tests.gui.fake_backend import FakeBackend, llama_sites
+from tests.gui.fake_backend import FakeBackend
 
 
 @pytest.fixture
-def screen(qtbot: QtBot, window_app: QApplication, backend: FakeBackend) -> Iterator[MethodsScreen]:
+def screen(qtbot: QtBot, window_app: QApplication, backend: FakeBackend) -> MethodsScreen:
     made = MethodsScreen(backend)
     qtbot.addWidget(made)
     made.resize(1100, 740)
@@ -54,9 +58,9 @@ def test_that_a_wrong_where_is_an_error_at_its_place(screen: MethodsScreen, qtbo
 
 
 def test_that_search_looks_into_papers_and_tags(screen: MethodsScreen, qtbot: QtBot) -> None:
-    screen.search.setText("low-rank hu")
+    screen.filters.search.setText("low-rank hu")
     qtbot.waitUntil(lambda: screen.model.rowCount() > 0)
-    screen.search.setText("no such method")
+    screen.filters.search.setText("no such method")
     qtbot.waitUntil(lambda: screen.lists.currentWidget() is screen.nothing)
     assert not screen.use.isEnabled()
 
@@ -76,25 +80,124 @@ def test_that_the_keyboard_and_a_screen_reader_reach_everything(screen: MethodsS
     assert too_wide(screen, screen.width()) == []
 
 
-def test_that_the_drawing_orders_a_block_as_data_flows() -> None:
-    sites = llama_sites(4)
-    drawing = plan_drawing(sites, {site.path for site in sites if site.role == "q" and site.layer == 1})
-    assert [[box.role for box in column] for column in drawing.block] == [
-        ["q", "k", "v"],
-        ["o"],
-        ["gate", "up"],
-        ["down"],
-    ]
-    assert drawing.layers == (False, True, False, False)
-    assert words(drawing) == "Chosen: q (1 of 4)"
+def test_that_chips_and_works_narrow_the_gallery(screen: MethodsScreen, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: screen.model.record(0).counted is not None)
+    assert titles(screen) == ["BitFit", "LoRA"]
+    assert {family: made.text() for family, made in screen.filters.chips.items()} == {"Low-rank": "Low-rank 2"}
+    screen.filters.works.setChecked(True)
+    assert titles(screen) == ["LoRA"]
+    assert screen.count.text() == "1 of 2 methods"
 
 
-def test_that_containers_are_drawn_only_when_something_sits_there() -> None:
-    block = Site("layers.0", "block", "block", 0, 8, 8, (), has_bias=False)
-    odd = Site("layers.0.odd", "linear", "mixer", 0, 8, 8, (8, 8), has_bias=False)
-    head = Site("lm_head", "linear", "head", None, 8, 99, (99, 8), has_bias=False)
-    plain = plan_drawing([block, odd, head], set())
-    assert [box.role for box in plain.boxes] == ["mixer", "head"]
-    assert words(plain) == "Nothing is chosen"
-    marked = plan_drawing([block, odd, head], {"layers.0"})
-    assert {box.role for box in marked.boxes} == {"block", "mixer", "head"}
+def test_that_a_budget_sizes_every_method_and_the_one_in_full(
+    screen: MethodsScreen, backend: FakeBackend, qtbot: QtBot
+) -> None:
+    type_budget(screen, "1e6")
+    qtbot.waitUntil(lambda: screen.panel.trainable.text() == "915,840 parameters")
+    assert screen.panel.fitted.text() == "Fitted to 1,000,000: Rank 3"
+    qtbot.waitUntil(lambda: screen.model.record(1).trainable == 915_840)
+    assert backend.calls[-1] == ("count_methods", ("library:smollm2-135m-instruct", 1_000_000))
+    with qtbot.waitSignal(screen.navigate) as asked:
+        screen.use.click()
+    assert asked.args[1]["method"]["budget"] == 1_000_000
+
+
+def test_that_a_budget_that_is_no_number_counts_nothing(screen: MethodsScreen, backend: FakeBackend) -> None:
+    before = len(backend.calls)
+    type_budget(screen, "many")
+    assert screen.target.editor.property("problem")
+    assert len(backend.calls) == before
+
+
+def test_that_space_checks_methods_which_are_then_compared_at_the_budget(screen: MethodsScreen, qtbot: QtBot) -> None:
+    type_budget(screen, "200000")
+    screen.list.setFocus()
+    for row in range(2):
+        screen.list.setCurrentIndex(screen.model.index(row, 0))
+        QTest.keyClick(screen.list, Qt.Key.Key_Space)
+    assert screen.side_by_side.text() == "&Compare 2"
+    screen.side_by_side.click()
+    assert screen.pages.currentWidget() is screen.comparison
+    qtbot.waitUntil(lambda: screen.comparison.model.record(1).counted is not None)
+    sizes = [screen.comparison.model.index(row, 1).data() for row in range(2)]
+    assert sizes == ["cannot be met: the smallest size already has 305,280"] * 2
+
+
+def test_that_without_checks_all_shown_are_compared_and_one_opens_in_full(screen: MethodsScreen, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: screen.model.record(1).counted is not None)
+    screen.compare()
+    table, model = screen.comparison.table, screen.comparison.model
+    assert [model.record(row).info.id for row in range(2)] == ["bitfit", "lora"]
+    assert [model.index(1, place).data() for place in range(1, 9)] == [
+        "Rank 8, Alpha 16", "2,442,240", "1.8156%", "420", "210", "9.32 MiB", "18.6 MiB", "yes",
+    ]  # fmt: skip
+    table.sortByColumn(2, Qt.SortOrder.AscendingOrder)
+    assert [model.record(row).info.id for row in range(2)] == ["lora", "bitfit"]
+    assert (table.columnSpan(0, 1), table.columnSpan(1, 1)) == (1, 7)
+    table.activated.emit(model.index(0, 0))
+    assert screen.pages.currentWidget() is screen.gallery
+    assert screen.panel.method_id == "lora"
+
+
+def test_that_the_comparison_is_copied_with_exact_figures(screen: MethodsScreen, qtbot: QtBot) -> None:
+    qtbot.waitUntil(lambda: screen.model.record(1).counted is not None)
+    screen.compare()
+    with qtbot.waitSignal(screen.noted):
+        screen.comparison.copy()
+    lines = list(csv.DictReader(QApplication.clipboard().text().splitlines()))
+    assert [(line["method"], line["trainable"], line["optimizer_bytes"]) for line in lines] == [
+        ("bitfit", "", ""), ("lora", "2442240", "19537920"),
+    ]  # fmt: skip
+    assert lines[0]["problem"] == "bitfit trains nothing where 'kind == linear'"
+    assert json.loads(lines[1]["params"]) == {"rank": 8}
+
+
+def test_that_a_broken_plugin_stands_first_with_its_reason_and_its_log(
+    screen: MethodsScreen, backend: FakeBackend, qtbot: QtBot
+) -> None:
+    backend.broken_list = [PluginError("odd", "does not answer within 10 s", hint="its output is in odd.log")]
+    screen.enter("odd")
+    qtbot.waitUntil(lambda: screen.details.currentWidget() is screen.broken)
+    assert titles(screen)[0] == "odd"
+    assert screen.broken.error.message.text() == "Does not answer within 10 s"
+    assert not screen.use.isEnabled()
+    assert screen.model.index(0, 0).data(Qt.ItemDataRole.CheckStateRole) is None
+    log, among = screen.broken.error.findChildren(QPushButton)
+    log.click()
+    dialog = screen.findChild(LogDialog)
+    assert dialog is not None
+    qtbot.waitUntil(lambda: dialog.text.toPlainText() == "odd says <b>hello</b>")
+    dialog.close()
+    among.click()
+    assert screen.pages.currentWidget() is screen.plugins
+
+
+def test_that_what_was_checked_unfolds_by_model(screen: MethodsScreen) -> None:
+    checks = screen.panel.checks
+    assert checks.toggle.text() == "Checked: 3 checks on 2 models"
+    texts = [label.text() for label in checks.content.findChildren(QLabel)]
+    assert texts == ["Llama, 2", "allocates, trains", "BERT, 1", "allocates"]
+
+
+def test_that_every_page_is_reached_by_the_keyboard_and_fits(
+    screen: MethodsScreen, backend: FakeBackend, qtbot: QtBot
+) -> None:
+    backend.plugin_list = [PluginInfo("mine", "method", "Mine", "Odd.", "1.0.0", "home", "/x", enabled=True, error="")]
+    for show in (screen.compare, screen.show_plugins):
+        show()
+        qtbot.waitUntil(lambda: screen.comparison.isVisible() or screen.plugins.panel.isVisible())
+        assert nameless(screen) == []
+        assert clashing_mnemonics(screen) == []
+        assert too_wide(screen, screen.width()) == []
+        assert screen.comparison.table.horizontalScrollBar().maximum() == 0
+
+
+def titles(screen: MethodsScreen) -> list[str]:
+    return [entry.title for entry in screen.model.records()]
+
+
+def type_budget(screen: MethodsScreen, text: str) -> None:
+    """As a user does, and wait no moment."""
+    screen.target.editor.setText(text)
+    screen.target.editor.edited.emit(screen.target.editor.value())
+    screen.target._typed()

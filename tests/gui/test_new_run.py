@@ -16,7 +16,8 @@ from studio.core.errors import MachineError
 from studio.core.problems import Problem
 from studio.gui.backend import Check
 from studio.gui.screens.new_run.screen import NewRunScreen
-from studio.gui.widgets.editors import NumberEditor
+from studio.gui.widgets.editors import CheckEditor, NumberEditor
+from studio.gui.widgets.mixed_editor import MixedEditor
 from tests.gui.fake_backend import GPU, FakeBackend, estimate, plan
 
 
@@ -419,3 +420,53 @@ def test_that_any_spec_can_be_shown_and_edited(screen: NewRunScreen, qtbot: QtBo
     assert screen.draft.get("train.epochs") == 2
     while screen.draft.history.canUndo():
         screen.undo()
+
+
+def test_that_a_gate_is_a_word_or_a_number(screen: NewRunScreen) -> None:
+    gate = screen.form.method.placements[0].gate.editor
+    assert isinstance(gate, MixedEditor)
+    assert gate.value() is None
+    assert gate.number.isHidden()
+    choose(gate, "Learned from the input")
+    assert screen.draft.get("method.placements.0.gate") == "input"
+    choose(gate, "A number")
+    assert screen.draft.get("method.placements.0.gate") == 1.0
+    gate.number.setText("0.25")
+    gate.number.textEdited.emit("0.25")
+    assert screen.draft.get("method.placements.0.gate") == 0.25
+    screen.undo()
+    assert gate.value() is None
+
+
+def test_that_a_gate_of_a_spec_is_shown_with_its_problem(
+    screen: NewRunScreen, backend: FakeBackend, qtbot: QtBot
+) -> None:
+    path = "method.placements.0.gate"
+    backend.answer = answer_with(Problem(path, "peft-vera takes no gate", "leave it out"))
+    screen.draft.patch({path: 0.5})
+    settle(screen, qtbot)
+    field = screen.form.method.placements[0].gate
+    assert field.value() == 0.5
+    assert "takes no gate" in field.note.text()
+    assert screen.form.name_of(path) == "Gate"
+
+
+def test_that_exactly_is_offered_with_a_budget(screen: NewRunScreen) -> None:
+    method = screen.form.method
+    box = method.exact.editor
+    assert isinstance(box, CheckEditor)
+    assert not box.isEnabled()
+    method.budget.editor.setText("1e6")
+    method.budget.editor.textEdited.emit("1e6")
+    box.click()
+    assert screen.draft.part("method") == {"placements": [{"use": "lora"}], "budget": 1_000_000, "exact": True}
+    screen.draft.patch({"method.budget": None})
+    assert box.isEnabled()  # to take it back
+    box.click()
+    assert screen.draft.get("method.exact") is False
+
+
+def choose(editor: MixedEditor, words: str) -> None:
+    place = editor.choice.findText(words)
+    editor.choice.setCurrentIndex(place)
+    editor.choice.activated.emit(place)

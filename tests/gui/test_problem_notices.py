@@ -10,7 +10,7 @@ from studio.gui.widgets.notices import ProblemNotices
 from tests.gui.fake_backend import FakeBackend
 
 
-@pytest.mark.parametrize("screen_id", ["models", "data", "methods"])
+@pytest.mark.parametrize("screen_id", ["models", "data"])
 def test_that_a_damaged_entry_is_named_with_what_to_do(
     window_app: QApplication, qtbot: QtBot, backend: FakeBackend, screen_id: str
 ) -> None:

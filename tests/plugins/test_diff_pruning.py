@@ -63,7 +63,7 @@ def test_that_a_larger_penalty_leaves_fewer_gates_open(model: Path) -> None:
         for step in range(20):
             added = extra_loss(attached, Step(step + 1, 100, 1e-3))
             assert added is not None
-            added.backward()
+            added.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
         left.append(open_gates(attached))

@@ -34,15 +34,17 @@ def test_that_the_edit_is_that_of_its_equation(model: Path, variant: str) -> Non
     inner = h @ w1.T + b - (h @ w2.T if variant == "noreft" else 0)
     math: Any = METHOD.math()
     ctx = Context(training=False, weight=lambda: h, bias=lambda: None)
-    changed = math.forward(METHOD.module.Params(variant=variant), place.site, place.tensors, h, h, ctx)
+    changed = math.forward(
+        METHOD.module.Params.model_validate({"variant": variant}), place.site, place.tensors, h, h, ctx
+    )
     assert torch.allclose(changed, h + inner @ w2, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["direft", "noreft"])
-def test_that_the_losses_fall_from_the_untuned_model_s(model: Path, variant: str) -> None:
+def test_that_the_loss_of_a_batch_falls_each_time_it_comes(model: Path, variant: str) -> None:
     attached = oracle.tune(model, "direft", {"variant": variant}, where=WHERE)
     losses = oracle.our_losses(attached)
-    assert losses[-1] < losses[0] - 0.05
+    assert losses[3] > losses[7] > losses[19]
 
 
 def test_that_no_other_token_sees_an_edit_of_the_last_block(model: Path) -> None:

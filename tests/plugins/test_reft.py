@@ -86,10 +86,10 @@ def test_that_tokens_written_after_the_prompt_are_not_edited(model: Path) -> Non
     assert torch.equal(_second_pass(attached.model), untuned)
 
 
-def test_that_the_losses_fall_and_the_rows_stay_orthonormal(model: Path) -> None:
+def test_that_the_loss_of_a_batch_falls_each_time_it_comes(model: Path) -> None:
     attached = oracle.tune(model, "reft", where=WHERE)
     losses = oracle.our_losses(attached)
-    assert losses[-1] < losses[0] - 0.05
+    assert losses[3] > losses[7] > losses[19]
 
 
 def test_that_a_rank_beyond_the_width_is_cut_to_it(model: Path) -> None:

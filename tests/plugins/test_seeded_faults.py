@@ -55,7 +55,7 @@ def lora_factors(params, site, tensors):
 '''
 README = "# Low rank\n\n**Equation.** y + B A x\n\n**Cost.** Little.\n\n**When not.** Never.\n"
 
-BATCH_FUNCTION = '''
+BATCH_FUNCTION = """
 class Halved(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value):
@@ -65,7 +65,7 @@ class Halved(torch.autograd.Function):
     def backward(ctx, gradient):
         return gradient / 2
 
-'''
+"""
 
 # what is planted: the file, the text it replaces, the text it becomes, and the check that must notice
 FAULTS: dict[str, tuple[str, str, str, str]] = {

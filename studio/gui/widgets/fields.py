@@ -12,6 +12,7 @@ from studio.core.spec import Task
 from studio.gui.theme import GRID
 from studio.gui.widgets.editors import CheckEditor, ChoiceEditor, Editor, NumberEditor
 from studio.gui.widgets.layout import column, row
+from studio.gui.widgets.mixed_editor import MixedEditor
 from studio.gui.widgets.notices import IconLabel
 from studio.gui.widgets.text import ElidedLabel, Label, plain
 
@@ -22,8 +23,9 @@ class FieldRow(QWidget):
     edited = Signal(str, object)
 
     def __init__(
-        self, path: str, label: str, editor: Editor, *, help: str = "", unit: str = "", parent: QWidget | None = None
-    ) -> None:
+        self, path: str, label: str, editor: Editor | MixedEditor, *, help: str = "", unit: str = "",
+        parent: QWidget | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(parent)
         self.path = path
         self.editor = editor

@@ -2,7 +2,18 @@
 
 from typing import Any
 
-from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPointF, QRect, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import (
+    QEvent,
+    QModelIndex,
+    QObject,
+    QPersistentModelIndex,
+    QPointF,
+    QRect,
+    QRectF,
+    QSize,
+    Qt,
+    Signal,
+)
 from PySide6.QtGui import QFont, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
@@ -108,9 +119,7 @@ def _lines(rect: QRect) -> list[QRect]:
     """The three lines of text of a card."""
     inside = rect.adjusted(GRID // 2 + PADDING, GRID // 4 + GRID, -GRID // 2 - PADDING, 0)
     height = _line_height()
-    return [
-        QRect(inside.x(), inside.y() + line * (height + LINE_GAP), inside.width(), height) for line in range(3)
-    ]
+    return [QRect(inside.x(), inside.y() + line * (height + LINE_GAP), inside.width(), height) for line in range(3)]
 
 
 def _box(line: QRect) -> QRect:

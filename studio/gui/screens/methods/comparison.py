@@ -10,18 +10,21 @@ from PySide6.QtWidgets import QWidget
 from studio.gui.fonts import mono_font
 from studio.gui.models.records import NUMBER_ALIGNMENT, Index, RecordTable
 from studio.gui.models.view import set_widths, stretch, table_view
-from studio.gui.screens.methods.comparison_rows import COLUMNS, WIDTHS, Line, as_csv
+from studio.gui.screens.methods.comparison_rows import COLUMNS, SPANNED, WIDTHS, Line, as_csv
 from studio.gui.screens.methods.entries import Entry
-from studio.gui.theme import GRID
+from studio.gui.theme import GRID, theme
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import column, row
 from studio.gui.widgets.text import muted, strong
 
 
 class LineTable(RecordTable[Line]):
-    """Figures stand under figures."""
+    """Figures stand under figures; reasons why there are none are grey."""
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if role == Qt.ItemDataRole.ForegroundRole:
+            wrong = index.column() == SPANNED[0] and bool(self.record(index.row()).problem)
+            return theme().color("muted") if wrong else None
         if role == Qt.ItemDataRole.FontRole:
             numeric = super().data(index, Qt.ItemDataRole.TextAlignmentRole) == NUMBER_ALIGNMENT
             return mono_font() if numeric else None
@@ -43,6 +46,7 @@ class ComparisonView(QWidget):
         set_widths(self.table, *WIDTHS)
         stretch(self.table, 1)
         self.table.activated.connect(self._open)
+        self.model.layoutChanged.connect(self._span_problems)
         copy = button("&Copy as CSV", self.copy, icon="copy")
         back = button("&Back to the gallery", self.closed.emit, icon="undo")
         head = row(self.heading, GRID, self.target, None, copy, back)
@@ -56,11 +60,19 @@ class ComparisonView(QWidget):
         self.heading.setText(f"{len(lines)} methods side by side" if len(lines) != 1 else "1 method")
         self.target.setText(target)
         self.model.set_records(lines)
+        self._span_problems()
 
     def copy(self) -> None:
         """Put the table on the clipboard."""
         QGuiApplication.clipboard().setText(as_csv(self.model.records()))
         self.noted.emit(f"{self.model.rowCount()} lines are on the clipboard")
+
+    def _span_problems(self) -> None:
+        """A problem stands where the figures would."""
+        self.table.clearSpans()
+        for row_, line in enumerate(self.model.records()):
+            if line.problem:
+                self.table.setSpan(row_, SPANNED[0], 1, SPANNED[1])
 
     def _open(self, index: QModelIndex) -> None:
         self.opened.emit(self.model.record(index.row()).info.id)

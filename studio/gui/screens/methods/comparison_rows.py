@@ -48,9 +48,8 @@ def size_words(schema: Mapping[str, Any], params: Mapping[str, Any]) -> str:
 
 
 def export_words(info: "MethodInfo") -> str:
-    """The formats that other programs read."""
-    formats = [EXPORT_WORDS.get(str(info.traits.get("export")), ""), "merged" if info.traits.get("mergeable") else ""]
-    return ", ".join(filter(None, formats)) or "own format"
+    """The format besides merged weights that other programs read."""
+    return EXPORT_WORDS.get(str(info.traits.get("export")), "own format")
 
 
 def as_csv(lines: Sequence[Line]) -> str:
@@ -104,4 +103,5 @@ COLUMNS: tuple[Column[Line], ...] = (
     Column("Merges", lambda line: "yes" if line.info.traits.get("mergeable") else "no"),
     Column("Exports", lambda line: export_words(line.info)),
 )
-WIDTHS = (24, 30, 15, 11, 9, 7, 10, 10, 8, 12)
+SPANNED = (1, len(COLUMNS) - 3)  # from the size on, as far as there are figures: the room of a problem
+WIDTHS = (20, 20, 12, 9, 8, 6, 9, 9, 7, 11)

@@ -44,9 +44,9 @@ def badge_words(info: "MethodInfo") -> tuple[str, str, str]:
     if checks is None:
         return "Not checked", "muted", "ring"
     if checks.failed:
-        return f"Fails {_counted(checks.failed, 'check')}", "doesnotfit", "cross"
+        return f"Fails {counted_words(checks.failed, 'check')}", "doesnotfit", "cross"
     passed = sum(map(len, checks.families.values()))
-    return f"{_counted(passed, 'check')} on {_counted(len(checks.families), 'model')}", "fits", "check"
+    return f"{counted_words(passed, 'check')} on {counted_words(len(checks.families), 'model')}", "fits", "check"
 
 
 def chip_words(infos: Sequence["MethodInfo"]) -> dict[str, str]:
@@ -55,5 +55,5 @@ def chip_words(infos: Sequence["MethodInfo"]) -> dict[str, str]:
     return {family: f"{family} {count}" for family, count in counts.items() if count}
 
 
-def _counted(count: int, noun: str) -> str:
+def counted_words(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' if count != 1 else ''}"

@@ -3,16 +3,18 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtWidgets import QComboBox, QFrame, QLineEdit, QWidget
+from PySide6.QtWidgets import QFrame, QLineEdit, QWidget
 
 from studio.api import Site
 from studio.core.errors import InvalidSpecError, StudioError
 from studio.core.units import format_bytes
 from studio.gui.backend import Backend
-from studio.gui.screens.methods.block import plan_drawing
+from studio.gui.screens.methods.block import Beside, plan_drawing
+from studio.gui.screens.methods.checks import ChecksFold
+from studio.gui.screens.methods.comparison_rows import export_words, size_words
 from studio.gui.screens.methods.diagram import BlockDiagram
+from studio.gui.screens.methods.families import SIDE, counted_words, families_of, is_third_party
 from studio.gui.tasks import Debounce, run_task
-from studio.gui.theme import GRID
 from studio.gui.widgets.layout import Card, Fold, ScrollColumn, clear_layout, column, row
 from studio.gui.widgets.notices import ErrorCard
 from studio.gui.widgets.schema_form import SchemaForm
@@ -39,22 +41,23 @@ class MethodPanel(QFrame):
         self.setProperty("role", "panel")
         self._backend = backend
         self._info: MethodInfo | None = None
+        self._model = ""
+        self._budget: int | None = None
         self._asked = 0
         self.heading, self.summary, self.paper = title(""), Label("", wrap=True), muted("")
         self.formula = number("")
+        self.formula.setWordWrap(True)
         self.tags = muted("")
         self.error = ErrorCard()
         self.form: SchemaForm | None = None
         self._form_box = column()
-        self.model = QComboBox()
-        self.model.activated.connect(lambda _: self._count())
         self.where = QLineEdit()
         self._later = Debounce(self, 150, self._count)
         self.where.textChanged.connect(lambda _: self._later.request())
-        self.trainable, self.share = number("–", large=True), muted("")
+        self.trainable, self.share, self.fitted = number("–", large=True), muted(""), muted("")
         self.diagram = BlockDiagram()
         self.readme = Label("", wrap=True)
-        self.about = Fold("About this method")
+        self.checks, self.about = ChecksFold(), Fold("About this method")
         self._build()
 
     @property
@@ -71,13 +74,9 @@ class MethodPanel(QFrame):
             made["where"] = self.where.text().strip()
         return made
 
-    def offer_models(self, names: list[str]) -> None:
-        """The models a count can be made on."""
-        chosen = self.model.currentText()
-        self.model.clear()
-        self.model.addItems(names)
-        if chosen in names:
-            self.model.setCurrentText(chosen)
+    def set_target(self, model: str, budget: int | None) -> None:
+        """The model to count on, empty if there is none, and the budget to stay within."""
+        self._model, self._budget = model, budget
         self._count()
 
     def show_method(self, info: "MethodInfo") -> None:
@@ -91,10 +90,12 @@ class MethodPanel(QFrame):
         self.tags.setText("  ·  ".join(trait_words(info)))
         self.readme.setText(info.readme)
         self.about.setVisible(bool(info.readme))
+        self.checks.show_checks(info)
         clear_layout(self._form_box)
         self.form = SchemaForm(info.params_schema, "params")
         self.form.edited.connect(lambda *_: self._later.request())
         self._form_box.addWidget(self.form)
+        self._settings.setVisible(bool(self.form.rows))
         self.where.setPlaceholderText(str(info.traits.get("where", "")))
         self.where.setText("")
         self._count()
@@ -102,31 +103,28 @@ class MethodPanel(QFrame):
     def _build(self) -> None:
         scroll = ScrollColumn()
         counted = Card("What it trains")
-        model_label, where_label = muted("On &model", wrap=False), muted("W&here", wrap=False)
-        model_label.setBuddy(self.model)
+        where_label = muted("W&here", wrap=False)
         where_label.setBuddy(self.where)
-        self.model.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.model.setMaximumWidth(36 * GRID)
-        choice = row(model_label, self.model, GRID, where_label, self.where)
-        choice.setStretch(4, 1)
+        choice = row(where_label, self.where)
+        choice.setStretch(1, 1)
+        counted.body.addLayout(column(self.trainable, self.share, self.fitted, spacing=0))
         counted.body.addLayout(choice)
-        counted.body.addLayout(column(self.trainable, self.share, spacing=0))
         counted.body.addWidget(self.diagram)
         counted.body.addWidget(self.error)
-        settings = Card("Parameters")
-        settings.body.addLayout(self._form_box)
+        self._settings = Card("Parameters")
+        self._settings.body.addLayout(self._form_box)
         self.about.body.addWidget(self.readme)
         head = column(self.heading, self.summary, self.formula, self.paper, self.tags)
         scroll.body.addLayout(head)
-        for widget in (counted, settings, self.about):
+        for widget in (counted, self._settings, self.checks, self.about):
             scroll.body.addWidget(widget)
         scroll.body.addStretch(1)
         self.setLayout(column(scroll))
 
     def _count(self) -> None:
-        if self._info is None or self.form is None or not self.model.currentText():
+        if self._info is None or self.form is None or not self._model:
             self.trainable.setText("–")
-            self.share.setText("add a model to count on" if not self.model.count() else "")
+            self.share.setText("add a model to count on" if not self._model else "")
             return
         self._asked += 1
         asked = self._asked
@@ -134,50 +132,59 @@ class MethodPanel(QFrame):
             self,
             place_method,
             self._backend,
-            f"library:{self.model.currentText()}",
+            f"library:{self._model}",
             self._info,
             self.form.values(),
             self.where.text().strip() or None,
+            self._budget,
             done=lambda placed: self._show(asked, placed),
             failed=lambda error: self._fail(asked, error),
         )
 
     def _show(self, asked: int, placed: Placed) -> None:
-        if asked != self._asked:
+        info, count = self._info, placed.count
+        if asked != self._asked or info is None:
             return
-        count = placed.count
         self.error.hide()
         self.trainable.setText(f"{count.trainable:,} parameters")
         self.share.setText(
-            f"{count.fraction:.3%} of {count.total:,}, in {count.tensors:,} tensors at {count.sites:,} sites; "
+            f"{count.fraction:.3%} of {count.total:,}, in {counted_words(count.tensors, 'tensor')} "
+            f"at {counted_words(count.sites, 'site')}; "
             f"the adapter file has {format_bytes(count.file_bytes)}"
         )
-        self.diagram.show_drawing(plan_drawing(placed.sites, placed.chosen))
+        budget = f"Fitted to {self._budget:,}: {size_words(info.params_schema, count.params)}" if self._budget else ""
+        self.fitted.setText(budget)
+        self.fitted.setVisible(bool(budget))
+        beside = Beside(tokens=count.extra_tokens, side_network=SIDE in families_of(info))
+        self.diagram.show_drawing(plan_drawing(placed.sites, placed.chosen, beside))
 
     def _fail(self, asked: int, error: StudioError) -> None:
         if asked == self._asked:
             self.trainable.setText("–")
             self.share.setText("")
+            self.fitted.hide()
+            self.diagram.show_drawing(None)
             words = "; ".join(map(str, error.problems)) if isinstance(error, InvalidSpecError) else error.message
             self.error.show_words(words, where=error.where, hint=error.hint)
 
 
-def place_method(backend: Backend, model: str, info: "MethodInfo", params: dict[str, Any], where: str | None) -> Placed:
-    """Count the method on a model, and find the sites it would take."""
-    count = backend.count(model, info.id, params, where)
-    sites = backend.sites(model)
-    chosen = backend.chosen_sites(sites, count.where, tuple(info.traits.get("kinds", ())))
-    return Placed(count, tuple(sites), frozenset(chosen))
+def place_method(
+    backend: Backend, model: str, info: "MethodInfo", params: dict[str, Any], where: str | None, budget: int | None
+) -> Placed:
+    """Count the method on a model; ``chosen`` are the sites with tensors of its own."""
+    count = backend.count(model, info.id, params, where, budget)
+    return Placed(count, tuple(backend.sites(model)), frozenset(count.paths))
 
 
 def trait_words(info: "MethodInfo") -> list[str]:
     """What is true of the method, in words."""
     traits = info.traits
-    words = [f"version {info.version}"]
+    words = [f"version {info.version}", *(["third-party"] if is_third_party(info) else [])]
     words.append("can be merged into the weights" if traits.get("mergeable") else "stays beside the weights")
     if traits.get("trains_base"):
         words.append("changes base weights")
     if traits.get("identity_at_init"):
         words.append("starts as the base model")
+    words.append(f"exports: {export_words(info)}")
     words.append(f"learning rate {traits.get('learning_rate', 0):g} unless set")
     return words

@@ -12,15 +12,19 @@ from studio.gui.screens.new_run.draft import Draft
 from studio.gui.screens.new_run.where_editor import Select, WhereEditor
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button, icon_button
-from studio.gui.widgets.editors import NumberEditor
+from studio.gui.widgets.editors import CheckEditor, NumberEditor
 from studio.gui.widgets.fields import FieldGrid, FieldRow
 from studio.gui.widgets.layout import Card, clear_layout, column, row
+from studio.gui.widgets.mixed_editor import MixedEditor
 from studio.gui.widgets.schema_form import SchemaForm
 from studio.gui.widgets.text import Label, muted
 
 if TYPE_CHECKING:
     from studio.service.methods import MethodInfo
 
+GATES = [(None, "None"), ("learned", "Learned"), ("input", "Learned from the input")]
+GATE_HELP = "A factor on what the method changes: fixed, trained, or computed from what comes in."
+EXACT_HELP = "Train exactly the budget: what the sizes leave of it goes to single base weights."
 BUDGET_HELP = "Trainable parameters to stay within; sizes such as the rank are then solved to meet it."
 
 
@@ -35,7 +39,9 @@ class PlacementForm(QWidget):
         self.info = info
         self.summary = muted(info.summary)
         self.where = WhereEditor(f"{self.path}.where", str(info.traits.get("where", "")), select)
-        self.params = SchemaForm(info.params_schema, f"{self.path}.params")
+        self.gate = FieldRow(f"{self.path}.gate", "Gate", MixedEditor(GATES, 1.0, "Gate"), help=GATE_HELP)
+        self.params = SchemaForm(info.params_schema, f"{self.path}.params", also_advanced=[self.gate])
+        self.gate.edited.connect(self.edited)
         self.where.edited.connect(self.edited)
         self.params.edited.connect(self.edited)
         self.setLayout(column(self.summary, self.where, self.params, spacing=2 * GRID))
@@ -44,6 +50,7 @@ class PlacementForm(QWidget):
         self.where.set_value(placement.get("where"))
         params = placement.get("params")
         self.params.set_values(params if isinstance(params, dict) else {})
+        self.gate.set_value(placement.get("gate"))
 
     def set_sites(self, sites: Sequence[Site]) -> None:
         self.where.set_sites(sites, self.info.traits.get("kinds", ()))
@@ -67,9 +74,13 @@ class MethodForm(QWidget):
         self._cards.setSpacing(2 * GRID)
         self.budget = FieldRow("method.budget", "Budget", NumberEditor(whole=True, empty=None), help=BUDGET_HELP,
                                unit="trainable parameters")  # fmt: skip
-        self.budget.edited.connect(self.edited)
+        self.exact = FieldRow("method.exact", "Exactly", CheckEditor(), help=EXACT_HELP)
+        self.budget.edited.connect(self._budgeted)
+        self.exact.edited.connect(self.edited)
         self.add = button("Add another method", self.added.emit, icon="add", role="quiet")
-        self.setLayout(column(self._cards, FieldGrid([self.budget], columns=2), row(self.add, None), spacing=GRID))
+        self.setLayout(
+            column(self._cards, FieldGrid([self.budget, self.exact], columns=2), row(self.add, None), spacing=GRID)
+        )
 
     def show_draft(self) -> None:
         """Bring the cards in line with the draft; they are rebuilt only when the methods changed."""
@@ -80,6 +91,8 @@ class MethodForm(QWidget):
         for made in self.placements:
             made.show_values(entries[int(made.path.rsplit(".", 1)[1])])
         self.budget.set_value(self._draft.get("method.budget"))
+        self.exact.set_value(self._draft.get("method.exact", False))
+        self._offer_exact()
 
     def forget(self) -> None:
         """Rebuild the cards next time: the list of methods has changed."""
@@ -97,10 +110,18 @@ class MethodForm(QWidget):
 
     def rows(self) -> list[FieldRow]:
         """All fields, to show problems at."""
-        found = [self.budget]
+        found = [self.budget, self.exact]
         for made in self.placements:
-            found += [made.where.field, *made.params.rows.values()]
+            found += [made.where.field, *made.params.rows.values(), made.gate]
         return found
+
+    def _budgeted(self, path: str, value: object) -> None:
+        self._offer_exact()
+        self.edited.emit(path, value)
+
+    def _offer_exact(self) -> None:
+        """There is nothing to be exact about without a budget; what a spec file says can still be taken back."""
+        self.exact.editor.setEnabled(self.budget.value() is not None or bool(self.exact.value()))
 
     def _rebuild(self, names: list[str]) -> None:
         clear_layout(self._cards)

@@ -1,0 +1,63 @@
+"""Budgets: every method sized below, filled to the last parameter where asked, and refused in words where it cannot."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.service.plan_run import plan_run
+from tests.helpers import tiny
+
+BUDGET = 6_001
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def spec(llama: Path, tmp_path: Path) -> dict[str, Any]:
+    return tiny.questions_spec(llama, tiny.make_questions(tmp_path / "questions.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "uses", [["lora"], ["houlsby-adapter"], ["prompt-tuning"], ["prefix-tuning", "parallel-adapter"]]
+)
+def test_that_an_exact_budget_is_met_to_the_last_parameter(spec: dict[str, Any], uses: list[str]) -> None:
+    spec["method"] = {"placements": [{"use": use} for use in uses], "budget": BUDGET, "exact": True}
+    outcome = plan_run(spec)
+    assert outcome.plan is not None, outcome.problems
+    assert outcome.plan.trainable == BUDGET
+    assert [p.use for p in outcome.plan.placements] == [*uses, "sparse-mask"]
+    spec["method"]["exact"] = False
+    below = plan_run(spec).plan
+    assert below is not None
+    assert below.trainable == BUDGET - outcome.plan.placements[-1].trainable
+
+
+def test_that_gates_count_and_share_the_budget(spec: dict[str, Any]) -> None:
+    spec["method"] = {"placements": [{"use": "lora", "where": "role in (q, v)", "gate": "input"}], "budget": 3_000}
+    plan = plan_run(spec).plan
+    assert plan is not None
+    placement = plan.placements[0]
+    assert placement.gate == "input"
+    assert placement.trainable == 4 * 33 + placement.params["rank"] * sum((32 + 32, 32 + 16)) * 2
+    assert placement.trainable <= 3_000
+
+
+def test_that_exactness_without_a_budget_and_one_too_small_are_refused(spec: dict[str, Any]) -> None:
+    spec["method"] = {"placements": [{"use": "lora"}], "exact": True}
+    assert [p.where for p in plan_run(spec).problems] == ["method.exact"]
+    spec["method"] = {"placements": [{"use": "lora"}], "budget": 10, "exact": True}
+    problem = plan_run(spec).problems[0]
+    assert problem.where == "method.budget"
+    assert "the smallest size already has" in problem.message
+
+
+def test_that_virtual_tokens_count_against_the_positions_of_the_model(spec: dict[str, Any]) -> None:
+    spec["method"] = {"placements": [{"use": "prompt-tuning", "params": {"tokens": 20}}]}
+    spec["data"]["max_length"] = 250
+    problem = plan_run(spec).problems[0]
+    assert problem.where == "data.max_length"
+    assert problem.hint == "236 at most"
