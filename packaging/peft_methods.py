@@ -418,8 +418,9 @@ def make_table() -> dict[str, Any]:
 
 def _method(tuner: Tuner) -> dict[str, Any]:
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING
+    from peft.utils.peft_types import PeftType
 
-    config = PEFT_TYPE_TO_CONFIG_MAPPING[tuner.type]
+    config = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(tuner.type)]
     theirs = {field.name: field for field in dataclasses.fields(config)}
     ours = {field.name for field in tuner.fields}
     undecided = theirs.keys() - OWNED - ours - set(tuner.left_out)
@@ -430,7 +431,7 @@ def _method(tuner: Tuner) -> dict[str, Any]:
     return {
         "id": f"peft-{tuner.type.lower().replace('_', '-')}",
         "type": tuner.type,
-        "prefix": PEFT_TYPE_TO_PREFIX_MAPPING[tuner.type],
+        "prefix": PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(tuner.type)],
         "title": f"{tuner.title} (peft)",
         "summary": tuner.summary + (" peft's own version, to compare with the studio's." if tuner.twin else ""),
         "paper": tuner.paper,

@@ -19,7 +19,7 @@ class Params(BaseParams):
     draw: int = ui(1, lo=1, label="Draw", help="Number of the draw; another one trains another set of tensors.")
     mode: Literal["paper", "exact"] = ui(
         "paper", label="Count",
-        help="Whole tensors only, at most the budget; or exactly the budget, filled up by single weights.",
+        help="Exactly the budget, filled up by single weights; or, as in the paper, whole tensors and at most that.",
     )  # fmt: skip
     new_share: float = ui(
         0.5, lo=0, hi=1, step=0.1, label="Share of new modules", advanced=True,
@@ -41,6 +41,7 @@ traits = Traits(
     trains_base=True,
     learning_rate=1e-4,
     packs=False,
+    families=("decoder", "encoder", "encoder-decoder"),
 )
 
 
@@ -62,11 +63,16 @@ def declare_over(params: Params, sites: Sequence[Site]) -> Mapping[str, Sequence
 
 
 def fit(params: Params, sites: Sequence[Site], budget: int) -> Params:
-    """The draw for this budget."""
-    fitted = params.model_copy(update={"budget": budget})
-    if budget < 1 or not declare_over(fitted, sites):
-        raise ValueError("every tensor that could be drawn is larger than its share of the budget")
-    return fitted
+    """The draw for this budget, filled up to it exactly where the sites have as many single weights."""
+    exact = params.model_copy(update={"budget": budget, "mode": "exact"})
+    try:
+        declare_over(exact, sites)
+    except ValueError:
+        fitted = exact.model_copy(update={"mode": "paper"})
+        if not declare_over(fitted, sites):
+            raise
+        return fitted
+    return exact
 
 
 def extra_tokens(params: Params) -> int:

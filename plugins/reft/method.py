@@ -25,9 +25,10 @@ def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor
 
 
 def _rows(tensors: Mapping[str, Tensor]) -> Tensor:
-    """Orthonormal rows that span what the rows of R do."""
-    columns: Tensor = torch.linalg.qr(tensors["R"].T).Q
-    return columns.T
+    """Orthonormal rows that span what the rows of R do; orthonormal columns where R has more rows than columns."""
+    wide = tensors["R"].shape[0] <= tensors["R"].shape[1]
+    columns: Tensor = torch.linalg.qr(tensors["R"].T if wide else tensors["R"]).Q
+    return columns.T if wide else columns
 
 
 def edited(params: Params, tokens: Tokens) -> Tensor:

@@ -24,7 +24,7 @@ traits = Traits(
 
 def declare(params: Params, site: Site) -> Sequence[ParamDecl]:
     """R is what the orthonormal rows are made of; W starts as they are and b at zero, so nothing is edited at first."""
-    shape = (min(params.rank, site.d_out), site.d_out)
+    shape = (params.rank, site.d_out)
     return (
         ParamDecl("R", shape, init="normal:1.0", decay=False),
         ParamDecl("W", shape),

@@ -78,7 +78,9 @@ class Specimen:
 
     def loss(self, model: nn.Module, rows: Sequence[int], **how: Any) -> Tensor:
         """Cross-entropy summed over the targets."""
-        return cross_entropy(self.logits(model, rows, **how).float(), self.targets(rows), reduction="sum")
+        logits = self.logits(model, rows, **how)
+        exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return cross_entropy(exact, self.targets(rows), reduction="sum")
 
     def _batch(self, rows: Sequence[int], *, packed: bool = False, padding: int = 0) -> Batch:
         items = [_row(row, classes=self.kind == "encoder") for row in rows]
@@ -96,9 +98,9 @@ class Specimen:
 
 def make_specimen(family: str, root: Path) -> Specimen:
     """The specimen of a family; its files go below ``root``."""
-    kinds = {"llama": "decoder", "bert": "encoder", "t5": "encoder-decoder"}
+    kinds = {"llama": "decoder", "bert": "encoder", "t5": "encoder-decoder", "vit": "vision", "resnet": "vision"}
     return Specimen(
-        family, kinds.get(family, "other"), root / family, partial(_build, family),
+        family, kinds[family], root / family, partial(_build, family),
         text=family in ("llama", "bert"), packable=family == "llama",
     )  # fmt: skip
 

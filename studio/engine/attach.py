@@ -139,8 +139,8 @@ def _bridge(attached: Attached) -> None:
     """Place peft's tuners, before anything hooks onto the modules that they wrap."""
     placed = zip(attached.placed, attached.declared, strict=True)
     problems = bridge_problems([(item.method, item.gate, [site for site, _ in declared]) for item, declared in placed])
-    if problems:
-        raise UserError(problems[0][1], hint="choose other sites for one of them")
+    for _, message, hint in problems:
+        raise UserError(message, hint=hint)
     for index, (item, declared) in enumerate(zip(attached.placed, attached.declared, strict=True)):
         if isinstance(item.method, BridgedMethod) and declared:
             seed = seeded(attached.seed, f"{index}.peft").initial_seed()

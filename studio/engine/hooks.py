@@ -133,10 +133,10 @@ class TunedModule:
         return base
 
     def start(self, attribute: str) -> Tensor | None:
-        """The base tensor in fp32, from its trained master where there is one."""
+        """The base tensor in fp32 at least, from its trained master where there is one."""
         master = self.masters.get(attribute)
         base = self.base(attribute) if master is None else master
-        return None if base is None else base.float()
+        return None if base is None else base.to(torch.promote_types(base.dtype, torch.float32))
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         own = vars(module)

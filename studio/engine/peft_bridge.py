@@ -70,6 +70,8 @@ def place_bridge(
     vars(model).pop("peft_config", None)
     layers = {path: layer for path, layer in _layers(model).items() if path not in before}
     _check_wrapped(method, layers, sites)
+    for layer in layers.values():
+        layer.train(model.training)
     bridge = Bridge(method, name, tuner, config, layers, {site.path: path for path, site in sites.items()})
     for site, decls in declared:
         for decl in decls:
@@ -111,14 +113,14 @@ def merge_bridge(model: nn.Module, bridge: Bridge) -> None:
     """Fold the tuner's change into the wrapped modules, in fp32, and put those back in their places.
 
     Raises:
-        PluginError: the merged weights are not finite, or peft cannot merge.
+        PluginError: the merged weights are not finite.
     """
     for path, layer in bridge.layers.items():
         dtype = layer.get_base_layer().weight.dtype
         layer.get_base_layer().float()
         try:
             layer.merge(safe_merge=True)
-        except (ValueError, NotImplementedError) as error:
+        except ValueError as error:
             raise PluginError(bridge.method.id, f"cannot be merged: {error}", where=path) from error
         owner, _, name = path.rpartition(".")
         setattr(model.get_submodule(owner), name, layer.get_base_layer().to(dtype))
@@ -163,7 +165,7 @@ def _wrap(model: nn.Module, config: Any, name: str) -> Any:
 
 
 def _targets(method: BridgedMethod, model: nn.Module, sites: Mapping[str, Site]) -> dict[str, Any]:
-    """The modules to wrap. Lily shares tensors among modules that one target names, so it gets names below the layer."""
+    """The modules to wrap; Lily shares tensors among modules of one target, so it gets their names below the layer."""
     if method.tuner != "LILY":
         return {"target_modules": sorted(sites)}
     names = sorted({name_below(site) for site in sites.values()})
@@ -231,10 +233,11 @@ def _quiet(method: BridgedMethod) -> Iterator[None]:
 
     # WORKAROUND: it compiles a CUDA extension when a layer is made, and trains other shapes where that fails
     boft.get_fbd_cuda = lambda: None
-    torch.sparse.check_sparse_tensor_invariants.disable()  # as it is, but said: torch warns of FRoD otherwise
+    # as it is, but said: torch warns of FRoD otherwise
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
-        except (ValueError, TypeError, NotImplementedError) as error:
+        except (ValueError, TypeError) as error:
             raise PluginError(method.id, f"peft refuses: {error}") from error

@@ -142,8 +142,8 @@ def load_bridged(plugin: Plugin) -> BridgedMethod:
     return BridgedMethod(plugin, entry, create_model(f"{entry['type']}Params", __base__=Params, **fields))
 
 
-def bridge_problems(placements: Sequence[tuple[object, object, Sequence[Site]]]) -> list[tuple[int, str]]:
-    """What stands against bridged placements, by their index: a gate, or a site that another placement has too.
+def bridge_problems(placements: Sequence[tuple[object, object, Sequence[Site]]]) -> list[tuple[int, str, str]]:
+    """What stands against bridged placements, by their index and with a remedy: a gate, or a site shared.
 
     Each of ``placements`` is its method, its gate and the sites where it has tensors.
     """
@@ -151,15 +151,16 @@ def bridge_problems(placements: Sequence[tuple[object, object, Sequence[Site]]])
     for index, (_, _, sites) in enumerate(placements):
         for site in sites:
             owners.setdefault(site.path, []).append(index)
-    found = []
+    found: list[tuple[int, str, str]] = []
     for index, (method, gate, sites) in enumerate(placements):
         if not isinstance(method, BridgedMethod):
             continue
         if gate is not None:
-            found.append((index, f"{method.id} takes no gate"))
+            found.append((index, f"{method.id} takes no gate", "leave the gate out"))
         shared = [site.path for site in sites if len(owners[site.path]) > 1]
         if shared:
-            found.append((index, f"{method.id} must have its sites to itself; another placement is at {shared[0]} too"))
+            message = f"{method.id} must have its sites to itself; another placement is at {shared[0]} too"
+            found.append((index, message, "choose other sites for one of them"))
     return found
 
 

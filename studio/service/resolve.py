@@ -159,9 +159,9 @@ def _resolve_method(found: Resolved, spec: MethodSpec, task: str) -> None:
 def _check_bridged(found: Resolved, spec: MethodSpec) -> None:
     """Placements of peft's methods have their sites to themselves."""
     placed = [(p.method, p.gate, [site for site, _ in p.declared]) for p in found.placements]
-    for index, message in bridge_problems(placed):
+    for index, message, hint in bridge_problems(placed):
         place = f"method.placements.{index}" if len(placed) >= len(spec.placements) else "method.placements"
-        found.problem(place, message, "choose other sites for one of them")
+        found.problem(place, message, hint)
 
 
 def _check_start(found: Resolved, folder: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from studio.core import paths
+from studio.extensions.bridge import bridged
 
 FIND = """
 from studio.core.paths import bundled_plugins, resource
@@ -42,7 +43,7 @@ def test_that_a_wheel_holds_all_and_finds_it(wheel: Path, tmp_path: Path) -> Non
     )  # fmt: skip
     name, plugins, themed = done.stdout.split()
     assert (name, themed) == ("studio_plugins", "True")
-    assert int(plugins) == len(list(paths.bundled_plugins().glob("*/plugin.toml")))
+    assert int(plugins) == len(list(paths.bundled_plugins().glob("*/plugin.toml"))) + len(bridged())
 
 
 def test_that_a_frozen_program_looks_in_its_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def sizes(drawn: Mapping[str, list[ParamDecl]], *, base: bool) -> int:
 @pytest.mark.parametrize("budget", [500, 3_000, 10_000, 24_000])
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_that_each_half_keeps_within_half_of_the_budget(sites: tuple[Site, ...], budget: int, number: int) -> None:
-    drawn = draw(sites, budget=budget, draw=number, prompt_tokens=20)
+    drawn = draw(sites, budget=budget, draw=number, prompt_tokens=20, mode="paper")
     assert sizes(drawn, base=False) <= budget // 2
     assert sizes(drawn, base=True) <= budget // 2
     modules = [{"A", "B"}, {"down.weight", "down.bias", "up.weight", "up.bias"}, {"tokens"}]
@@ -48,7 +48,7 @@ def test_that_each_half_keeps_within_half_of_the_budget(sites: tuple[Site, ...],
 
 
 def test_that_nothing_that_was_skipped_would_still_fit(sites: tuple[Site, ...]) -> None:
-    drawn = draw(sites, budget=10_000)
+    drawn = draw(sites, budget=10_000, mode="paper")
     left = 5_000 - sizes(drawn, base=True)
     taken = {(path, d.name) for path, decls in drawn.items() for d in decls}
     skipped = [s for s in sites if s.shape and (s.path, "weight") not in taken]
@@ -71,7 +71,7 @@ def test_that_a_budget_beyond_every_tensor_is_met_in_mode_paper_and_refused_in_m
 ) -> None:
     pools = 8 * (64 + 48) * 2 + 4 * (2 * 32 * 24 + 24 + 32)
     whole = oracle.count("full", {}, [site for site in sites if site.shape])
-    assert oracle.count("apet", {"budget": 10**6}, sites) == pools + whole
+    assert oracle.count("apet", {"budget": 10**6, "mode": "paper"}, sites) == pools + whole
     with pytest.raises(ValueError, match="fewer than the budget"):
         draw(sites, budget=10**6, mode="exact")
 
@@ -103,7 +103,7 @@ def test_that_single_weights_work_as_if_they_were_written_into_the_map(model: Pa
 
 def test_that_a_pool_of_lora_pairs_is_lora(model: Path) -> None:
     where = "role in (q, v)"
-    params = {"budget": 10_000, "new_share": 1, "bottleneck": 0}
+    params = {"budget": 10_000, "new_share": 1, "bottleneck": 0, "mode": "paper"}
     ours = oracle.tune(model, "apet", params, where=where)
     lora = oracle.tune(model, "lora", {"rank": 8, "alpha": 16}, where=where)
     assert ours.trainable == lora.trainable == 8 * (64 + 48) * 2
@@ -114,14 +114,14 @@ def test_that_a_pool_of_lora_pairs_is_lora(model: Path) -> None:
 
 def test_that_a_pool_of_one_base_tensor_is_tuning_that_tensor(model: Path) -> None:
     where = 'path == "layers.1.mlp.down_proj"'
-    ours = oracle.tune(model, "apet", {"budget": 2_048, "new_share": 0}, where=where)
+    ours = oracle.tune(model, "apet", {"budget": 2_048, "new_share": 0, "mode": "paper"}, where=where)
     full = oracle.tune(model, "full", where=where)
     assert ours.trainable == full.trainable == 32 * 64
     assert oracle.our_losses(ours) == oracle.our_losses(full)
 
 
 def test_that_a_drawn_prompt_stands_before_the_words(model: Path) -> None:
-    params = {"budget": 24_000, "prompt_tokens": 20}
+    params = {"budget": 24_000, "prompt_tokens": 20, "mode": "paper"}
     attached = oracle.tune(model, "apet", params, where=WHERE)
     assert APET.extra_tokens(APET.module.Params(**params)) == 20
     assert next(len(t) for name, t in attached.tensors.items() if name.endswith("tokens")) == 20
@@ -130,9 +130,13 @@ def test_that_a_drawn_prompt_stands_before_the_words(model: Path) -> None:
 
 def test_that_a_tied_head_is_not_drawn_beside_its_embedding(model: Path) -> None:
     sites = select(find_sites(model), "role in (embed, head)")
-    assert oracle.count("apet", {"budget": 10_000, "new_share": 0}, sites) == 64 * 32
+    assert oracle.count("apet", {"budget": 10_000, "new_share": 0, "mode": "paper"}, sites) == 64 * 32
 
 
-def test_that_a_budget_below_every_tensor_is_refused(sites: tuple[Site, ...]) -> None:
-    with pytest.raises(ValueError, match="larger than its share"):
-        APET.module.fit(APET.module.Params(), sites, 10)  # type: ignore[attr-defined]
+def test_that_a_fit_is_exact_where_there_are_single_weights_and_else_takes_what_it_can(sites: tuple[Site, ...]) -> None:
+    for budget, mode in ((10, "exact"), (10**6, "paper")):
+        fitted = APET.module.fit(APET.module.Params(), sites, budget)  # type: ignore[attr-defined]
+        assert (fitted.mode, fitted.budget) == (mode, budget)
+    norms = [site for site in sites if site.kind == "norm"]
+    with pytest.raises(ValueError, match="fewer than the budget"):
+        APET.module.fit(APET.module.Params(), norms, 10)  # type: ignore[attr-defined]

@@ -16,7 +16,7 @@ from studio.models.where import select
 from tests.helpers import peft_oracle as oracle
 
 SELF = 'path != "*EncDecAttention*"'
-ADAPTERS = {"budget": 10**9, "new_share": 1, "rank": 0}
+POOL = {"budget": 10**9, "mode": "paper", "new_share": 1}
 
 
 @dataclass(frozen=True)
@@ -79,19 +79,18 @@ def count(use: str, params: Mapping[str, Any], sites: Sequence[Site], where: str
 def test_that_lora_of_rank_eight_counts_as_published(published: Published, sites: tuple[Site, ...]) -> None:
     where = f"role in (q, v, qkv) and {SELF}"
     assert count("lora", {"rank": 8}, sites, where) == published.lora
-    assert count("apet", {"budget": 10**9, "new_share": 1, "bottleneck": 0}, sites, where) == published.lora
+    assert count("apet", POOL | {"bottleneck": 0}, sites, where) == published.lora
 
 
 def test_that_two_adapters_of_width_24_a_block_count_as_published(
     published: Published, sites: tuple[Site, ...]
 ) -> None:
-    assert count("apet", ADAPTERS, sites, f"role in (o, fc2, down) and {SELF}") == published.adapter
+    assert count("apet", POOL | {"rank": 0}, sites, f"role in (o, fc2, down) and {SELF}") == published.adapter
 
 
 def test_that_a_prompt_of_100_tokens_counts_as_published(published: Published, sites: tuple[Site, ...]) -> None:
     assert count("prompt-tuning", {"tokens": 100}, sites, "kind == model") == published.prompt
-    params = {"budget": 10**9, "new_share": 1, "prompt_tokens": 100}
-    assert count("apet", params, sites, "kind == model") == published.prompt
+    assert count("apet", POOL | {"prompt_tokens": 100}, sites, "kind == model") == published.prompt
 
 
 def test_that_the_biases_count_as_published(name: str, published: Published, sites: tuple[Site, ...]) -> None:

@@ -21,10 +21,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def fastfood() -> Any:
-    SAID.math()
-    from studio_plugins.intrinsic_said import fastfood as module
-
-    return module
+    return SAID.math()
 
 
 def project(theta: Tensor, n: int, name: str = "a") -> Tensor:
@@ -84,7 +81,7 @@ def test_that_signs_order_and_factors_are_random_and_of_the_right_kind() -> None
 def test_that_the_name_alone_decides_the_map() -> None:
     """The figures hold on every machine and device: a saved result stays readable."""
     theta = torch.tensor([1.0, 2.0, 3.0])
-    assert project(theta, 5).tolist() == pytest.approx([-0.077963, -1.179511, -2.710313, 0.852822, 1.454384], abs=1e-5)
+    assert project(theta, 5).tolist() == pytest.approx([1.017021, -3.161663, -0.865555, -1.148395, -3.229457], abs=1e-5)
     assert not torch.allclose(project(theta, 5, "b"), project(theta, 5))
 
 
@@ -112,4 +109,4 @@ def test_that_the_numbers_and_the_seed_are_the_whole_result(model: Path) -> None
 
 
 def _ratio(x: Tensor, name: str) -> float:
-    return float(project(x, 3000, name).square().sum() / x.square().sum()) ** 0.5
+    return float(torch.linalg.vector_norm(project(x, 3000, name)) / torch.linalg.vector_norm(x))

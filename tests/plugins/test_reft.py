@@ -92,8 +92,17 @@ def test_that_the_loss_of_a_batch_falls_each_time_it_comes(model: Path) -> None:
     assert losses[3] > losses[7] > losses[19]
 
 
-def test_that_a_rank_beyond_the_width_is_cut_to_it(model: Path) -> None:
-    assert oracle.tune(model, "reft", {"rank": 100}, where=WHERE).trainable == 2 * (2 * 32 * 32 + 32)
+def test_that_a_rank_beyond_the_width_replaces_the_whole_state(model: Path) -> None:
+    attached = oracle.tune(model, "reft", {"rank": 40}, where=WHERE)
+    untuned = oracle.logits(oracle.tune(model, "reft", where=WHERE).model)
+    assert attached.trainable == 2 * (2 * 40 * 32 + 40)
+    assert torch.equal(oracle.logits(attached.model), untuned)
+    oracle.fill(attached)
+    place = attached.places(0)[0]
+    columns = torch.linalg.qr(place.tensors["R"].detach()).Q
+    h = torch.randn(2, 5, 32, generator=torch.Generator().manual_seed(0))
+    wanted = (h @ place.tensors["W"].detach().T + place.tensors["b"].detach()) @ columns
+    assert torch.allclose(forward(attached, h), wanted, atol=1e-5)
 
 
 def forward(attached: Any, h: Tensor) -> Tensor:

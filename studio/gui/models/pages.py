@@ -6,6 +6,7 @@ from typing import Any, Generic
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, Signal
 
 from studio.gui.models.records import NUMBER_ALIGNMENT, RECORD_ROLE, TEXT_ALIGNMENT, Column, Index, T
+from studio.gui.widgets.text import plain
 
 PAGE_ROWS = 100
 
@@ -101,7 +102,10 @@ class PagedTable(QAbstractTableModel, Generic[T]):
         record = self.record(index.row())
         if record is None:
             return None
-        return record if role == RECORD_ROLE else column.text(record)
+        if role == RECORD_ROLE:
+            return record
+        text = column.text(record)
+        return plain(text) if role == Qt.ItemDataRole.ToolTipRole else text
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if orientation == Qt.Orientation.Vertical:

@@ -28,7 +28,7 @@ METHODS = {plugin.id: load_bridged(plugin) for plugin in bridged()}
 FORMS: list[tuple[str, dict[str, Any]]] = [
     *((name, PARAMS.get(name, {})) for name in METHODS),
     ("peft-boft", {"boft_block_size": 16}),
-    ("peft-c3a", {"block_size": 32}),
+    ("peft-c3a", {"block_size": 16}),
     ("peft-deft", {"para": True, "r": 2}),
     ("peft-deft", {"decomposition_method": "qr", "alpha": 4}),
     ("peft-glora", {"config_A_B": "vector", "config_C": "vector", "config_D_E": "vector"}),
@@ -42,7 +42,7 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("peft-miss", {"r": 8, "init_weights": "bat"}),
     ("peft-miss", {"r": 8, "init_weights": "mini", "mini_r": 4}),
     ("peft-oft", {"oft_block_size": 4, "block_share": True, "coft": True}),
-    ("peft-osf", {"effective_rank": 20}),
+    ("peft-osf", {"effective_rank": 12}),
     ("peft-peanut", {"r": 3}),
     ("peft-psoft", {"r": 4, "psoft_orth": False, "psoft_mag_a": False}),
     ("peft-randlora", {"r": 5, "sparse": True}),
@@ -143,16 +143,18 @@ def test_that_the_hidden_states_can_be_moved_to_a_target_and_back(
     attached = attached_to(models[family], (method.id, PARAMS.get(method.id, {}), None))
     base = hidden(load(models[family]))
     target = base + torch.randn(base.shape, generator=torch.Generator().manual_seed(0))
-    optimizer = torch.optim.Adam(attached.tensors.values(), lr=method.traits.learning_rate)
+    optimizer = torch.optim.Adam(attached.tensors.values(), lr=method.traits.learning_rate / 50)
     losses = []
     for _ in range(5):
         optimizer.zero_grad()
         loss = (hidden(attached.model) - target).square().mean()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0]
-    assert all(tensor.grad is not None and bool(tensor.grad.abs().sum()) for tensor in attached.tensors.values())
+    idle = {key for key, tensor in attached.tensors.items() if tensor.grad is None or not tensor.grad.any()}
+    # attention does not see a shift of all keys, and there is no bias to scale in a new BERT
+    assert [key for key in idle if ".key." not in key and "glora_D" not in key] == []
     with torch.no_grad(), bare(attached.model):
         assert torch.equal(hidden(attached.model), base)
     tuned = hidden(attached.model)
@@ -167,7 +169,7 @@ def test_that_masters_are_fp32_beside_a_bf16_base(models: dict[str, Path], metho
     assert {tensor.dtype for tensor in attached.tensors.values()} == {torch.float32}
     out = hidden(attached.model)
     assert out.dtype == torch.bfloat16
-    out.float().square().sum().backward()
+    out.float().square().sum().backward()  # type: ignore[no-untyped-call]
     assert all(tensor.grad is not None for tensor in attached.tensors.values())
     if not merge_problems(attached):
         merged = merge_into_base(attached)
@@ -176,7 +178,7 @@ def test_that_masters_are_fp32_beside_a_bf16_base(models: dict[str, Path], metho
 
 def test_that_osf_keeps_its_gradients_off_the_fixed_directions_in_bf16_too(models: dict[str, Path]) -> None:
     attached = attached_to(models["llama"], ("peft-osf", {}, 'path == "layers.0.mlp.up_proj"'), dtype=torch.bfloat16)
-    hidden(attached.model).float().square().sum().backward()
+    hidden(attached.model).float().square().sum().backward()  # type: ignore[no-untyped-call]
     gradient = attached.tensors["0.layers.0.mlp.up_proj.osf_svd_params.U_low"].grad
     kept = attached.buffers["0.layers.0.mlp.up_proj._osf_U_high"]
     assert gradient is not None
@@ -195,7 +197,7 @@ def test_that_several_tuners_and_methods_work_beside_each_other(models: dict[str
     optimizer = torch.optim.Adam(attached.tensors.values(), lr=1e-2)
     for _ in range(2):
         optimizer.zero_grad()
-        hidden(attached.model).square().mean().backward()
+        hidden(attached.model).square().mean().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert all(tensor.grad is not None and bool(tensor.grad.abs().sum()) for tensor in attached.tensors.values())
     tuned = hidden(attached.model)
@@ -207,9 +209,7 @@ def test_that_several_tuners_and_methods_work_beside_each_other(models: dict[str
 
 def test_that_the_seed_decides_what_is_drawn(models: dict[str, Path]) -> None:
     def made() -> Sequence[Tensor]:
-        attached = attached_to(
-            models["llama"], ("peft-vblora", PARAMS["peft-vblora"], None), ("peft-unilora", {}, "role == none")
-        )
+        attached = attached_to(models["llama"], ("peft-vblora", PARAMS["peft-vblora"], None))
         return list(attached.tensors.values())
 
     torch.manual_seed(1)

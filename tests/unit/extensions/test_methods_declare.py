@@ -6,6 +6,7 @@ import pytest
 
 from studio.api import ParamDecl, Site
 from studio.core.errors import PluginError, UserError
+from studio.core.paths import bundled_plugins
 from studio.extensions.declaring import count_tensors, declare_at, fit_params
 from studio.extensions.loader import LoadedMethod, load_method
 from studio.extensions.registry import discover
@@ -39,7 +40,7 @@ def test_that_every_bundled_plugin_is_sound() -> None:
     registry = discover()
     assert registry.errors == ()
     assert {"lora", "bitfit", "full"} <= set(registry.plugins)
-    for plugin in registry.of_kind("method"):
+    for plugin in discover([bundled_plugins()]).of_kind("method"):
         loaded = load_method(plugin)
         assert loaded.module.Params()
         assert (plugin.folder / "README.md").read_text().startswith("# ")

@@ -10,11 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from studio.core.errors import PluginError, UserError
+from studio.core.errors import Cancelled, PluginError, UserError
 from studio.core.paths import import_root
 from studio.extensions.choices import choose
 from studio.extensions.isolated import close_helpers
 from studio.service import plugins
+from studio.service.check_reports import Checks
 from studio.service.methods import get_method, list_methods
 from studio.service.resolve import resolve
 from tests.helpers.plugins import HOSTILE, SOUND, write_plugin
@@ -141,7 +142,7 @@ def test_that_hostile_plugins_are_each_listed_with_an_error_and_harm_nothing(stu
 
 
 @pytest.fixture
-def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def kit(tmp_path: Path, studio_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A stand-in for the conformance kit, whose body the test writes."""
     monkeypatch.setattr(plugins, "_KIT", "kit_of_a_test")
     monkeypatch.setattr(plugins, "worker_environment", lambda: {"PYTHONPATH": str(tmp_path)})
@@ -172,3 +173,25 @@ def test_that_a_check_that_hangs_or_dies_is_told_with_its_last_words(tmp_path: P
     assert "last words" in caught.value.hint
     with pytest.raises(PluginError, match=r"no plugin\.toml"):
         plugins.check(tmp_path)
+
+
+def test_that_a_check_that_is_given_up_leaves_no_process(tmp_path: Path, kit: Path) -> None:
+    folder = write_plugin(tmp_path, "mine")
+    kit.write_text(KIT.format(body="time.sleep(60)"))
+    with pytest.raises(Cancelled):
+        plugins.check(folder, cancelled=lambda: True)
+    assert psutil.Process().children() == []
+
+
+def test_that_the_report_of_a_check_is_kept_for_the_window(studio_home: Path, kit: Path) -> None:
+    result = {"family": "llama", "check": "merges", "status": "passed", "detail": "", "seconds": 0.5}
+    report = {"id": "mine", "version": "1.0.0", "passed": True, "families": ["llama"], "results": [result]}
+    kit.write_text(KIT.format(body=f"open(out, 'w').write({json.dumps(report)!r})"))
+    plugins.install(write_plugin(studio_home / "made", "mine"))
+    plugins.check(plugins.folder_of("mine"))
+    kept = plugins.report_of("mine")
+    assert kept is not None
+    assert kept.model_dump(mode="json") == report
+    assert get_method("mine").checks == Checks(families={"llama": ("merges",)})
+    plugins.remove("mine")
+    assert not (studio_home / "cache" / "plugins" / "mine.report.json").exists()

@@ -23,7 +23,6 @@ from studio.gui.screens.methods.entries import Entry, count_words
 from studio.gui.screens.methods.families import badge_words, tag_words
 from studio.gui.theme import GRID, theme
 from studio.gui.widgets.signs import draw_shape
-from studio.gui.widgets.text import plain
 
 Index = QModelIndex | QPersistentModelIndex
 CHECK = Qt.ItemDataRole.CheckStateRole
@@ -45,12 +44,12 @@ class EntryTable(RecordTable[Entry]):
         return super().flags(index) | (Qt.ItemFlag.ItemIsUserCheckable if can_check else Qt.ItemFlag.NoItemFlags)
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        found = super().data(index, RECORD_ROLE if role == CHECK else role)
-        if role == Qt.ItemDataRole.ToolTipRole and found is not None:
-            return plain(found)
-        if role != CHECK or found is None or found.info is None:
-            return None if role == CHECK else found
-        return Qt.CheckState.Checked if found.id in self.checked else Qt.CheckState.Unchecked
+        if role != CHECK:
+            return super().data(index, role)
+        entry = super().data(index, RECORD_ROLE)
+        if entry is None or entry.info is None:
+            return None
+        return Qt.CheckState.Checked if entry.id in self.checked else Qt.CheckState.Unchecked
 
     def setData(self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole) -> bool:
         if role != CHECK or not self.flags(index) & Qt.ItemFlag.ItemIsUserCheckable:

@@ -9,13 +9,13 @@ from PySide6.QtWidgets import QWidget
 
 from studio.gui.fonts import mono_font
 from studio.gui.models.records import NUMBER_ALIGNMENT, Index, RecordTable
-from studio.gui.models.view import set_widths, stretch, table_view
+from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
 from studio.gui.screens.methods.comparison_rows import COLUMNS, SPANNED, WIDTHS, Line, as_csv
 from studio.gui.screens.methods.entries import Entry
 from studio.gui.theme import GRID, theme
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import column, row
-from studio.gui.widgets.text import muted, strong
+from studio.gui.widgets.text import ElidedLabel, strong
 
 
 class LineTable(RecordTable[Line]):
@@ -41,15 +41,17 @@ class ComparisonView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.model = LineTable(COLUMNS, self)
-        self.heading, self.target = strong(""), muted("", wrap=False)
+        self.heading, self.target = strong(""), ElidedLabel("", role="muted")
         self.table = table_view("Methods side by side", self.model, sortable=True)
         set_widths(self.table, *WIDTHS)
         stretch(self.table, 1)
+        Dispensable(self.table, 5, 4, 9, column=1, characters=20)
         self.table.activated.connect(self._open)
         self.model.layoutChanged.connect(self._span_problems)
         copy = button("&Copy as CSV", self.copy, icon="copy")
         back = button("&Back to the gallery", self.closed.emit, icon="undo")
-        head = row(self.heading, GRID, self.target, None, copy, back)
+        head = row(self.heading, GRID, self.target, copy, back)
+        head.setStretch(2, 1)
         layout = column(head, self.table, spacing=2 * GRID)
         layout.setStretch(1, 1)
         self.setLayout(layout)

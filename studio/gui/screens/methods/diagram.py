@@ -177,11 +177,11 @@ class BlockDiagram(QWidget):
         upper, lower = QRectF(rect), QRectF(rect)
         upper.setBottom(rect.center().y() + 1)
         lower.setTop(rect.center().y() - 1)
-        if marked:
-            side = self.fontMetrics().height() * 0.6
-            draw_shape(
-                painter, "check", QRectF(rect.right() - side - 5, rect.y() + 5, side, side), theme().color("accent")
-            )
+        side = self.fontMetrics().height() * 0.6
+        word = QFontMetrics(body_font(strong=True)).horizontalAdvance(box.role)
+        if marked and rect.width() > word + 2 * (side + 6):
+            corner = QRectF(rect.right() - side - 5, rect.y() + 5, side, side)
+            draw_shape(painter, "check", corner, theme().color("accent"))
         painter.setFont(body_font(strong=True))
         painter.setPen(theme().color("text"))
         role = QFontMetrics(painter.font()).elidedText(box.role, Qt.TextElideMode.ElideRight, round(rect.width()) - 4)

@@ -39,7 +39,7 @@ class PluginPanel(QFrame):
         self.outcome = muted("")
         self.results: RecordTable[CheckResult] = RecordTable(result_columns(), self)
         self.table = table_view("Results of the checks", self.results, sortable=True)
-        set_widths(self.table, 14, 8, 18)
+        set_widths(self.table, 13, 7, 15)
         layout = column(
             self.heading, self.facts, self.summary, self.error,
             row(self.switch, self.check, self.log, None, self.remove), self.outcome, self.table,

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
 from studio.core.errors import Cancelled, StudioError, UserError
 from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
-from studio.gui.models.view import set_widths, stretch, table_view
+from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
 from studio.gui.screens.methods.plugin_panel import PluginPanel
 from studio.gui.screens.methods.plugin_tables import others, plugin_columns
 from studio.gui.settings import remember_splitter
@@ -77,7 +77,8 @@ class PluginsView(QWidget):
         self.table = table_view("Plugins", self.model, sortable=True)
         set_widths(self.table, 24, 7, 11, 15)
         stretch(self.table)
-        self.table.setMinimumWidth(56 * GRID)
+        Dispensable(self.table, 2, 1)
+        self.table.setMinimumWidth(45 * GRID)
         self.table.selectionModel().selectionChanged.connect(lambda *_: self._on_selection())
         self.empty = EmptyState("add", "No plugins of others", ADVICE)
         self.lists = QStackedWidget()
@@ -86,8 +87,8 @@ class PluginsView(QWidget):
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.lists)
         split.addWidget(self.panel)
-        split.setStretchFactor(0, 2)
-        split.setStretchFactor(1, 3)
+        split.setStretchFactor(0, 3)
+        split.setStretchFactor(1, 4)
         split.setChildrenCollapsible(False)
         remember_splitter(split, "plugins")
         self.panel.hide()

@@ -1,6 +1,7 @@
 """The Methods screen: a gallery with one method in full, methods side by side, and the plugins of others."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
@@ -49,20 +50,39 @@ class MethodsScreen(Screen):
         self.model = EntryTable(self)
         self.panel, self.broken = MethodPanel(backend), BrokenPanel(backend)
         self.filters, self.target = Filters(), Target()
-        self.comparison, self.plugins = ComparisonView(), PluginsView(backend)
         self.counts = Counts(backend, self)
         self.error, self.loading = ErrorCard(), Progress()
         self._found = Found((), ())
-        self._chosen = ""
+        self._chosen, self._asked = "", ""  # the method shown, and one to show once it is known
         self._build()
         self._connect()
 
     def enter(self, argument: Any = None) -> None:
         if isinstance(argument, str):
-            self._chosen = argument
+            self._asked = argument
             self.pages.setCurrentWidget(self.gallery)
         self.reload()
         run_task(self, self.backend.models, done=self._offer_models, failed=self.error.show_error)
+
+    @cached_property
+    def comparison(self) -> ComparisonView:
+        """The page of methods side by side, built when it is first wanted."""
+        made = ComparisonView()
+        made.closed.connect(self._back)
+        made.opened.connect(self._open)
+        made.noted.connect(self.noted)
+        self.pages.addWidget(made)
+        return made
+
+    @cached_property
+    def plugins(self) -> PluginsView:
+        """The page of the plugins of others, built when it is first wanted."""
+        made = PluginsView(self.backend)
+        made.closed.connect(self._back)
+        made.noted.connect(self.noted)
+        made.changed.connect(self.reload)
+        self.pages.addWidget(made)
+        return made
 
     def reload(self) -> None:
         """Read the plugins again."""
@@ -75,8 +95,8 @@ class MethodsScreen(Screen):
 
     def compare(self) -> None:
         """Show the checked methods side by side, or without any all that the gallery shows."""
-        self._fill_comparison()
         self.pages.setCurrentWidget(self.comparison)
+        self._fill_comparison()
         self.comparison.table.setFocus()
 
     def show_plugins(self, plugin_id: str = "") -> None:
@@ -115,8 +135,7 @@ class MethodsScreen(Screen):
         body.setStretch(2, 1)
         self.gallery = boxed(body)
         self.pages = QStackedWidget()
-        for page in (self.gallery, self.comparison, self.plugins):
-            self.pages.addWidget(page)
+        self.pages.addWidget(self.gallery)
         self.more = button("P&lugins…", self.show_plugins, icon="settings", help="Methods of others: install, check")
         head = row(title("Methods"), None, self.target, GRID, self.more)
         layout = column(head, self.error, self.counts.progress, self.pages, spacing=GRID, margin=2 * GRID)
@@ -138,12 +157,6 @@ class MethodsScreen(Screen):
         self.model.checks_changed.connect(self._show_checked)
         self.list.selectionModel().selectionChanged.connect(lambda *_: self._on_selection())
         self.broken.plugins_wanted.connect(self.show_plugins)
-        self.comparison.closed.connect(self._back)
-        self.comparison.opened.connect(self._open)
-        self.comparison.noted.connect(self.noted)
-        self.plugins.closed.connect(self._back)
-        self.plugins.noted.connect(self.noted)
-        self.plugins.changed.connect(self.reload)
 
     def _back(self) -> None:
         self.pages.setCurrentWidget(self.gallery)
@@ -163,6 +176,7 @@ class MethodsScreen(Screen):
     def _show_found(self, found: Found) -> None:
         self.loading.stop()
         self._found = found
+        self._chosen, self._asked = self._asked or self._chosen, ""
         self.filters.offer(found.infos)
         self._retarget()
 
@@ -190,7 +204,8 @@ class MethodsScreen(Screen):
                 self.list.scrollTo(index, QAbstractItemView.ScrollHint.PositionAtCenter)
         self._on_selection()
         self._show_checked()
-        self._fill_comparison()
+        if "comparison" in vars(self):
+            self._fill_comparison()
 
     def _fill_comparison(self) -> None:
         checked = self.model.checked
