@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
-from studio.api import ParamDecl, Site, Traits, count_over, ui
+from studio.api import ParamDecl, Site, Traits, count_over, largest, ui
 from studio.api import Params as BaseParams
+
+WHOLE = 1 << 50  # parts of a share that a float tells apart
 
 
 class Params(BaseParams):
@@ -45,11 +47,14 @@ def declare(params: Params, site: Site) -> Sequence[ParamDecl]:
 
 
 def fit(params: Params, sites: Sequence[Site], budget: int) -> Params:
-    """The largest share within the budget."""
-    total = sum(_size(site) * site.copies for site in sites)
-    fitted = params.model_copy(update={"share": max(0, min(1, budget / total))})
+    """The largest share within the budget, to the last entry."""
+
+    def make(parts: int) -> Params:
+        return params.model_copy(update={"share": parts / WHOLE})
+
+    fitted = largest(make, lambda sized: count_over(declare, sized, sites), budget, most=WHOLE)
     if not count_over(declare, fitted, sites):
-        raise ValueError("the budget is less than one entry per matrix")
+        raise ValueError("the budget is less than one entry of any matrix's share")
     return fitted
 
 

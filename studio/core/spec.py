@@ -206,12 +206,18 @@ def parse_spec(raw: object) -> ParsedSpec:
         try:
             return ParsedSpec(RunSpec.model_validate(remaining), tuple(problems), remaining)
         except ValidationError as error:
-            known = {problem.where for problem in problems}
-            problems += [problem for problem in _merged(error) if problem.where not in known]
+            for problem in _merged(error):
+                if not any(_follows(problem.where, earlier.where) for earlier in problems):
+                    problems.append(problem)
             removed = [_remove(remaining, entry["loc"]) for entry in error.errors()]
             if not any(removed):
                 break
     return ParsedSpec(None, tuple(problems), remaining)
+
+
+def _follows(where: str, earlier: str) -> bool:
+    """Whether a problem at ``where`` is the earlier one, or comes of a wrong entry below it not counting."""
+    return where == earlier or earlier.startswith(f"{where}.")
 
 
 def _merged(error: ValidationError) -> list[Problem]:
@@ -232,10 +238,11 @@ def _problem(entry: Any) -> Problem:
     where = ".".join(str(part) for part in loc) or "spec"
     kind = entry["type"]
     if kind == "extra_forbidden":
-        return Problem(where, "is not a known key", did_you_mean(str(loc[-1]), _keys_at(loc[:-1])))
+        known = _keys_at(loc[:-1])
+        return Problem(where, "is not a known key", did_you_mean(str(loc[-1]), known, listing=len(known)))
     if kind == "missing":
-        return Problem(where, "is missing", "add it; the help page 'Spec files' has an example")
-    message = plain_reason(str(entry["msg"]))
+        return Problem(where, "is missing", f"add it; {PAGE}")
+    message = _KINDS.get(kind) or plain_reason(str(entry["msg"]))
     given = entry.get("input")
     shown = f", got {short(given)}" if isinstance(given, str | int | float | bool) else ""
     return Problem(where, message + shown, _remedy(entry))
@@ -254,8 +261,13 @@ def short(given: object) -> str:
 
 
 def _remedy(entry: Any) -> str:
-    if entry["type"] == "literal_error":
+    kind = entry["type"]
+    if kind == "literal_error":
         return did_you_mean(str(entry["input"]), _literals(str(entry["ctx"]["expected"])))
+    if kind == "model_type":
+        return f"its keys: {', '.join(_keys_at(_data_location(entry['loc'])))}; {PAGE}"
+    if kind in _SHAPES:
+        return PAGE
     return "write a value of that kind, or leave the key out for the default"
 
 
@@ -263,6 +275,19 @@ def _literals(expected: str) -> list[str]:
     return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
 
 
+PAGE = "the help page 'Spec files' has an example"
+_SHAPES = {
+    "model_type": "must be keys with their values, `key: value`",
+    "dict_type": "must be keys with their values, `key: value`",
+    "tuple_type": "must be a list, each entry after a `- `",
+    "too_short": "must list at least one",
+}
+_KINDS = {
+    **_SHAPES,
+    "int_parsing": "must be a whole number", "int_from_float": "must be a whole number", "int_type": "must be a whole number",
+    "float_parsing": "must be a number", "float_type": "must be a number",
+    "bool_parsing": "must be true or false", "bool_type": "must be true or false", "string_type": "must be text",
+}  # fmt: skip
 _SUBJECT = re.compile(r"^\w+ should ")  # "Input should be ..."
 LONGEST_QUOTE = 60
 _UNION_TAGS = {"int", "float", "bool", "str"}

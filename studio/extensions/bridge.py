@@ -87,7 +87,10 @@ class BridgedMethod:
     def fit(self, params: Params, sites: Sequence[Site], budget: int) -> Params:
         """See ``api.methods.Fits``; of sizes that must divide the widths only those that do are tried."""
         field = self.entry["size"]["field"]
-        sizes = self._sizes(params, [site for site in sites if self.takes(site)])
+        taken = [site for site in sites if self.takes(site)]
+        if not taken:
+            return params
+        sizes = self._sizes(params, taken)
         if not sizes:
             raise ValueError(f"no {field} goes with these widths")
 

@@ -16,7 +16,7 @@ from studio.gui.widgets.text import muted
 
 ORDER = (
     "first_run", "new_run", "run", "runs", "models", "data", "methods", "plugins", "writing_methods", "conformance",
-    "devices", "settings", "keyboard", "changelog",
+    "spec_files", "devices", "settings", "keyboard", "changelog",
 )  # fmt: skip
 _PAGE = Qt.ItemDataRole.UserRole + 1
 MARGIN = 4 * GRID  # px beside a picture

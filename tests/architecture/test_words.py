@@ -45,6 +45,6 @@ def test_that_every_skipped_test_says_why() -> None:
 
 def test_that_every_picture_of_the_readme_is_there_and_every_screen_is_in_it() -> None:
     root = import_root()
-    shown = set(re.findall(r"\]\((resources/[^)]+)\)", (root / "README.md").read_text(encoding="utf-8")))
+    shown = set(re.findall(r"!\[[^]]*\]\((resources/[^)]+)\)", (root / "README.md").read_text(encoding="utf-8")))
     stored = {path.relative_to(root).as_posix() for path in (root / "resources/help/screens").glob("*.png")}
     assert shown == stored

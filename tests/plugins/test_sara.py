@@ -9,6 +9,7 @@ from studio.api import Step
 from studio.engine.attach import Attached
 from studio.engine.merge import merge_into_base
 from studio.engine.plugins import after_step, extra_loss
+from studio.models.sites import find_sites
 from tests.helpers import peft_oracle as oracle
 from tests.helpers import tiny
 
@@ -96,3 +97,12 @@ def test_that_entries_that_outgrew_the_bound_stand_still_after_the_renewal(model
     after_step(attached, Step(6, 10, 1e-3))
     for place, value in zip(places, before, strict=True):
         assert torch.equal(place.tensors["values"] == value, place.tensors["still"])
+
+
+@pytest.mark.parametrize("budget", [40, 41, 1_000, 18_431, 10**9])
+def test_that_a_fit_uses_up_the_budget_to_the_last_entry(model: Path, budget: int) -> None:
+    sara = oracle.load("sara")
+    sites = [site for site in find_sites(model) if site.role in ("q", "k")]
+    fitted = sara.fit(sara.module.Params(), sites, budget)
+    most = 2 * (96 * 96 + 48 * 96)
+    assert min(budget, most) - 4 < oracle.count("sara", fitted.model_dump(), sites) <= budget

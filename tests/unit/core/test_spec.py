@@ -77,3 +77,21 @@ def test_that_a_micro_batch_is_auto_or_a_positive_count(value: object) -> None:
 def test_that_a_spec_survives_its_own_json() -> None:
     spec = RunSpec.model_validate(valid())
     assert parse_spec(spec.model_dump(mode="json")).spec == spec
+
+
+@pytest.mark.parametrize(
+    ("part", "written", "where", "words"),
+    [
+        ("model", "path:tiny", "model", "must be keys with their values, `key: value`, got 'path:tiny' (its keys: source;"),
+        ("method", {"placements": [{}]}, "method.placements.0.use", "is missing"),
+        ("method", {"placements": ["lora"]}, "method.placements.0", "its keys: use, where, params, gate"),
+        ("method", {"placements": []}, "method.placements", "must list at least one"),
+        ("method", {"placements": {"use": "lora"}}, "method.placements", "must be a list"),
+        ("train", {"epochs": "many"}, "train.epochs", "must be a number, got 'many'"),
+        ("train", {"zzz": 1}, "train.zzz", "seed, warmup, weight_decay"),
+    ],
+)
+def test_that_a_wrong_shape_is_one_problem_in_plain_words(part: str, written: Any, where: str, words: str) -> None:
+    problems = parse_spec({**valid(), part: written}).problems
+    assert [problem.where for problem in problems] == [where]
+    assert words in str(problems[0])

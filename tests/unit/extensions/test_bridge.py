@@ -109,6 +109,11 @@ def test_that_weights_stored_the_other_way_round_are_left_to_the_tuners_that_tak
     assert not {"peft-loha", "peft-oft", "peft-lily"} & taking
 
 
+def test_that_a_fit_to_no_sites_leaves_the_sizes() -> None:
+    method = get("peft-oft")
+    assert method.fit(parsed(method), [EMBEDDING], 1_000) == parsed(method)
+
+
 def test_that_shared_tensors_are_counted_once() -> None:
     method = get("peft-unilora")
     declared = declare_at(method, parsed(method, {"theta_d_length": 100}), SITES)
