@@ -69,6 +69,7 @@ class Tuner:
     merges: bool = True
     identity: bool = True  # bit for bit
     conv1d: bool = False  # also on weights stored d_in first
+    families: tuple[str, ...] = ()  # model kinds; empty for all
     left_out: tuple[str, ...] = ()
     twin: bool = False
 
@@ -205,16 +206,6 @@ TUNERS = (
         1e-3, size="r", limit="in", unit="2", identity=False, left_out=("init_weights",),
     ),
     Tuner(
-        "LILY", "Lily", "Low-rank updates whose halves are shared by layers and mixed by a router.",
-        "Zhong et al., Low-Rank Interconnected Adaptation across Layers, 2024, arXiv 2407.09946",
-        "y = W x + s · (Σ_e g_e(x) B_e) A x,  all B shared",
-        (rank(),
-         size("num_B", "Shared halves", "B adapters that all layers mix.", hi=256),
-         size("stride_A", "Layers per A", "Neighbouring layers that share one A.", hi=1024),
-         scale(100)),
-        1e-3, size="r", merges=False, left_out=("init_weights",),
-    ),
-    Tuner(
         "MISS", "MiSS", "Shares one row of shards over the whole weight; no second factor.",
         "Kang and Yin, MiSS: Revisiting the Trade-off in LoRA with an Efficient Shard-Sharing Structure, 2024, arXiv "
         "2409.15371", "W' = W + expand(D),  D of r rows repeated over the inputs",
@@ -332,7 +323,7 @@ TUNERS = (
         "TRAINABLE_TOKENS", "Trainable tokens", "Trains the embeddings of chosen tokens alone.",
         "Chosen rows of the embedding, as implemented in peft", "E'[t] = E[t] + Δ[t] for chosen t",
         (Field("token_indices", "Token ids", "Tokens whose embeddings are trained.", advanced=False, required=True),),
-        1e-3, kind="embedding", where="role == embed", left_out=("init_weights",),
+        1e-3, kind="embedding", where="role == embed", left_out=("init_weights",), families=("decoder", "encoder"),
     ),
     Tuner(
         "UNILORA", "Uni-LoRA", "One trained vector, spread over the factors of every layer's LoRA.",
@@ -440,6 +431,7 @@ def _method(tuner: Tuner) -> dict[str, Any]:
         "where": tuner.where,
         "mergeable": tuner.merges,
         "identity_at_init": tuner.identity,
+        "families": list(tuner.families),
         "learning_rate": tuner.rate,
         "conv1d": tuner.conv1d,
         "oriented": "fan_in_fan_out" in theirs,

@@ -19,7 +19,7 @@ class Params(BaseParams):
     draw: int = ui(1, lo=1, label="Draw", help="Number of the draw; another one trains another set of tensors.")
     mode: Literal["paper", "exact"] = ui(
         "paper", label="Count",
-        help="Whole tensors only, at most the budget, as in the paper; or exactly the budget, filled up by single weights.",
+        help="Whole tensors only, at most the budget (the paper); or exactly the budget, filled up by single weights.",
     )  # fmt: skip
     new_share: float = ui(
         0.5, lo=0, hi=1, step=0.1, label="Share of new modules", advanced=True,

@@ -29,7 +29,8 @@ def ui(
     Args:
         default: its value when the spec leaves it out; required if not given.
         lo, hi: inclusive bounds, checked.
-        step: the increment of a spin box.
+        step: the increment of a spin box; other values stay allowed (a ``field_validator`` of pydantic is for rules
+            that bounds cannot say).
         unit, label, help: words of the form; the help is a sentence.
         when: show only when another field has a value: ``"field == value"``.
         advanced: folded away at first.

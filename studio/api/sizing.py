@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from studio.api.params import Params
 from studio.api.sites import ParamDecl, Site
 
 P = TypeVar("P", bound=Params)
+MOST = 4096  # of a field without an upper bound
 
 
 def count_over(declare: Callable[[Any, Site], Sequence[ParamDecl]], params: Params, sites: Iterable[Site]) -> int:
@@ -47,16 +50,40 @@ def fit_field(
     sites: Sequence[Site],
     budget: int,
     *,
-    smallest: int = 1,
-    most: int = 4096,
+    smallest: int | None = None,
+    most: int | None = None,
 ) -> P:
     """``params`` with the integer ``field`` as large as the budget allows.
 
+    Sizes go from ``smallest`` to ``most``, by default the field's own ``lo`` and ``hi``; those that ``Params`` refuses
+    are passed over.
+
     Raises:
-        ValueError: the smallest size exceeds the budget.
+        ValueError: the smallest size exceeds the budget, or no size is accepted.
     """
+    low, high = _bounds(params, field)
+    sizes = range(low if smallest is None else smallest, (high if most is None else most) + 1)
+    first = next((size for size in sizes if _accepted(params, field, size)), None)
+    if first is None:
+        raise ValueError(f"no {field} from {sizes.start} to {sizes.stop - 1} is allowed")
 
     def make(size: int) -> P:
-        return params.model_copy(update={field: size})
+        below = range(size, first - 1, -1)
+        return next(sized for tried in below if (sized := _accepted(params, field, tried)))
 
-    return largest(make, lambda sized: count_over(declare, sized, sites), budget, smallest=smallest, most=most)
+    return largest(make, lambda sized: count_over(declare, sized, sites), budget, smallest=first, most=sizes.stop - 1)
+
+
+def _bounds(params: Params, field: str) -> tuple[int, int]:
+    """The field's own bounds, where it has them."""
+    told: list[Any] = type(params).model_fields[field].metadata
+    low = next((bound.ge for bound in told if hasattr(bound, "ge")), 1)
+    high = next((bound.le for bound in told if hasattr(bound, "le")), MOST)
+    return int(low), int(high)
+
+
+def _accepted(params: P, field: str, size: int) -> P | None:
+    try:
+        return type(params).model_validate({**params.model_dump(), field: size})
+    except ValidationError:
+        return None

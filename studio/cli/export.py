@@ -29,4 +29,9 @@ def export(
         written: dict[str, Any] = {"folder": str(export_peft(run_id, out.absolute()))}
     else:
         written = export_merged(run_id, out.absolute())
-    print_json({"format": to, **written}) if json else say(written["folder"])
+    if json:
+        print_json({"format": to, **written})
+        return
+    say(written["folder"])
+    if to == "merged":
+        say(f"in {written['precision']}, as the base is stored")

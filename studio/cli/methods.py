@@ -67,7 +67,15 @@ def count(
     method: Annotated[str, typer.Option(metavar="ID", help="The method.")],
     params: Annotated[str, typer.Option(metavar="JSON", help='Its parameters, e.g. {"rank": 16}.')] = "{}",
     where: Annotated[str | None, typer.Option(metavar="EXPR", help="Sites, e.g. role in (q, v).")] = None,
-    budget: Annotated[int | None, typer.Option(metavar="N", min=1, help="Trainable parameters to stay within.")] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Trainable parameters to stay within; the method's size (its rank, bottleneck, tokens, …) is solved, "
+            "whatever --params says of it.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Count exactly what a method would train on a model."""

@@ -1,5 +1,6 @@
 """plugin …: what extends the studio."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ from studio.cli.arguments import Json, Yes
 from studio.cli.output import confirm, print_json, print_table, say, to_plain, warn
 
 if TYPE_CHECKING:
+    from studio.service.check_reports import CheckResult, Report
     from studio.service.plugins import PluginInfo
 
 app = typer.Typer(help="Plugins: what extends the studio.", no_args_is_help=True)
@@ -49,7 +51,9 @@ def new(plugin_id: Id, kind: Kind = "method", out: Folder = None, json: Json = F
 
 @app.command()
 def check(
-    plugin: Annotated[str, typer.Argument(metavar="PATH", help="A plugin's folder, or its id.")], json: Json = False
+    plugin: Annotated[str, typer.Argument(metavar="PATH", help="A plugin's folder, or its id.")],
+    every: Annotated[bool, typer.Option("--all", help="Show what passed and what does not apply, too.")] = False,
+    json: Json = False,
 ) -> None:
     """Check that a plugin does what it declares."""
     from studio.service import plugins
@@ -58,11 +62,40 @@ def check(
     if json:
         print_json(report)
     else:
-        print_table(
-            ["Family", "Check", "Outcome", "Detail"], [(r.family, r.check, r.status, r.detail) for r in report.results]
-        )
-        say(f"{report.id} {report.version} {'passes' if report.passed else 'fails'}")
+        _print_report(report, every)
     raise typer.Exit(0 if report.passed else 1)
+
+
+def _print_report(report: "Report", every: bool) -> None:
+    """What failed, each cause once; with ``every`` all results before it."""
+    if every:
+        rows = [(r.family or "-", r.check, r.status, r.detail) for r in report.results]
+        print_table(["Family", "Check", "Outcome", "Detail"], rows)
+    failed = [result for result in report.results if result.status == "failed"]
+    if failed:
+        print_table(["Failed", "What was found"], [(_places(same), same[0].detail) for same in _by_cause(failed)])
+    passed = sum(result.status == "passed" for result in report.results)
+    counts = f"{passed} passed, {len(failed)} failed"
+    works = f"; works on {', '.join(report.families)}" if report.passed else ""
+    say(f"{report.id} {report.version} {'passes' if report.passed else 'fails'}: {counts}{works}")
+
+
+def _by_cause(failed: "list[CheckResult]") -> "list[list[CheckResult]]":
+    """Results that differ in numbers only, together."""
+    causes: dict[str, list[CheckResult]] = {}
+    for result in failed:
+        causes.setdefault(re.sub(r"\d[\d.,]*(e[+-]\d+)?", "#", result.detail), []).append(result)
+    return list(causes.values())
+
+
+def _places(same: "list[CheckResult]") -> str:
+    """Where one cause was found: "merge on llama, bert", or how often if that is more than a few words."""
+    checks = list(dict.fromkeys(result.check for result in same))
+    families = list(dict.fromkeys(result.family for result in same if result.family))
+    what = checks[0] if len(checks) == 1 else f"{len(checks)} checks"
+    if not families:
+        return what
+    return f"{what} on {families[0] if len(families) == 1 else f'{len(families)} families'}"
 
 
 @app.command()

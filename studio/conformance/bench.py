@@ -1,6 +1,7 @@
 """One method on one specimen: attached, trained and compared the way the engine does it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from studio.api import Params, Site, Step
+from studio.api import Context, Params, Site, Step
 from studio.conformance.specimens import Specimen
+from studio.core.errors import PluginError
 from studio.core.spec import Gate
 from studio.engine.attach import Attached, Placed, attach
 from studio.engine.optimizer import build_optimizer, set_rate
 from studio.engine.plugins import after_step, extra_loss, run_setup
+from studio.extensions.bridge import BridgedMethod
 from studio.extensions.declaring import Declared, count_tensors, declare_at
 from studio.extensions.loader import LoadedMethod
 from studio.models.where import select
@@ -41,7 +44,7 @@ def require(holds: bool, found: str) -> None:
 class Bench:
     """A method with its parameters on one specimen."""
 
-    method: LoadedMethod
+    method: LoadedMethod | BridgedMethod
     params: Params
     specimen: Specimen
 
@@ -154,6 +157,43 @@ def load(attached: Attached, path: Path, *, state: bool) -> None:
     with torch.no_grad():
         for name, value in saved.items():
             own[name].copy_(value)
+
+
+@contextmanager
+def over_bf16() -> Iterator[None]:
+    """Say what usually helps where a method fails over a bf16 base."""
+    try:
+        yield
+    except PluginError as error:
+        wrong = f"{error.where}: {error.message}, over a bf16 base"
+        raise CheckFailedError(f'{wrong}; cast its tensors where it uses them: tensors["A"].to(x.dtype)') from error
+
+
+def changed_in_place(bench: Bench, attached: Attached) -> set[str]:
+    """Which of ``x`` and ``y`` the method's forwards write into."""
+    found: set[str] = set()
+    before = {key: list(tuned.forwards) for key, tuned in attached.tuned.items()}
+    for tuned in attached.tuned.values():
+        tuned.forwards[:] = [replace(at, math=_Watched(at.math, found)) for at in tuned.forwards]
+    bench.logits(attached)
+    for key, tuned in attached.tuned.items():
+        tuned.forwards[:] = before[key]
+    return found
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A method whose forward is looked at: torch counts the writes into a tensor."""
+
+    math: Any
+    changed: set[str]
+
+    def forward(self, params: Params, site: Site, tensors: Any, x: Tensor, y: Tensor, ctx: Context) -> Tensor:
+        before = x._version, y._version
+        answer: Tensor = self.math.forward(params, site, tensors, x, y, ctx)
+        now = x._version, y._version
+        self.changed.update(name for name, old, new in zip("xy", before, now, strict=True) if new != old)
+        return answer
 
 
 def apart(a: Tensor, b: Tensor) -> float:

@@ -1,7 +1,6 @@
-"""The checks of the kit, in the order of its report: each passes, fails with a sentence or does not apply."""
+"""The checks of a method on one family, in the order of the report: each passes, fails with a sentence or does not
+apply. Those of the plugin itself, whatever the model, are in ``sources``."""
 
-import ast
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,9 @@ from studio.conformance.bench import (
     NotApplicableError,
     Trainer,
     apart,
+    changed_in_place,
     load,
+    over_bf16,
     require,
     save,
 )
@@ -32,7 +33,7 @@ from studio.engine.merge import merge_into_base, merge_problems
 from studio.extensions.declaring import count_tensors, declare_at, named_tensors
 from studio.extensions.isolated import forget, isolate
 
-EXACT, CLOSE, MERGED, BF16 = 1e-6, 2e-5, 1e-5, 1e-2
+EXACT, CLOSE, MERGED, BF16 = 1e-6, 2e-5, 3e-5, 3e-2
 Check = Callable[[Bench, Path], None]
 
 
@@ -61,7 +62,7 @@ _asked: set[Path] = set()  # plugins that have been asked outside; once each, fo
 
 def _counted_outside(bench: Bench) -> dict[str, int] | None:
     """What the plugin declares in a process of its own, where torch is not loaded: as the window asks it."""
-    if bench.method.plugin.folder in _asked:
+    if bench.method.plugin.origin == "peft" or bench.method.plugin.folder in _asked:
         return None
     _asked.add(bench.method.plugin.folder)
     try:
@@ -74,14 +75,18 @@ def check_start(bench: Bench, folder: Path) -> None:
     """2: the model starts as the base where the traits say so."""
     attached = bench.attach()
     base = bench.specimen.logits(bench.specimen.model(), ROWS)
-    difference = apart(bench.logits(attached), base)
+    difference, allowed = apart(bench.logits(attached), base), CLOSE * max(1.0, float(base.abs().max()))
     if bench.method.traits.identity_at_init:
-        require(difference <= EXACT, f"starts {difference:.1e} away from the base, though identity_at_init is True")
+        require(difference <= allowed, f"starts {difference:.1e} away from the base, {allowed:.1e} is allowed; "
+                "if it is meant to, say identity_at_init=False in Traits")  # fmt: skip
 
 
 def check_learning(bench: Bench, folder: Path) -> None:
-    """3: every trained tensor gets finite gradients and moves, nothing else of the base does, the loss falls."""
+    """3: every trained tensor gets finite gradients and moves, nothing else does, in place or not, the loss falls."""
     attached = bench.attach()
+    changed = changed_in_place(bench, attached)
+    names = " and ".join(sorted(changed))
+    require(not changed, f"forward changes {names} in place; make a new tensor: y + change, not y += change")
     before = {name: tensor.detach().clone() for name, tensor in attached.tensors.items()}
     trained = {id(tensor) for tensor in attached.tensors.values()}
     frozen = {name: (p, p.detach().clone()) for name, p in attached.model.named_parameters() if id(p) not in trained}
@@ -124,9 +129,13 @@ def check_merge(bench: Bench, folder: Path) -> None:
     """5: the merged model answers as the tuned one, in fp32 and in bf16; what is not finite is refused."""
     if not bench.method.traits.mergeable:
         raise NotApplicableError("cannot be merged")
+    math = bench.method.math()
+    require(math is None or hasattr(math, "merge"), "the traits say mergeable=True, but method.py has no merge")
     attached = bench.attach()
     if problems := merge_problems(attached):
         if "shares its weight" in problems[0]:
+            raise NotApplicableError(problems[0])
+        if bench.method.plugin.origin == "peft":
             raise NotApplicableError(problems[0])
         raise CheckFailedError(problems[0])
     bench.train(attached)
@@ -134,8 +143,12 @@ def check_merge(bench: Bench, folder: Path) -> None:
     scale = max(1.0, float(tuned.abs().max()))
     merge_into_base(attached)
     difference = apart(bench.logits(attached), tuned)
-    require(difference <= MERGED * scale, f"answers {difference:.1e} differently once merged")
-    _merges_in_bf16(bench, folder, scale)
+    both = hasattr(math, "forward")
+    by = f"{difference:.1e}"
+    words = f"forward and merge disagree by {by}" if both else f"answers {by} differently once merged"
+    require(difference <= MERGED * scale, words)
+    with over_bf16():
+        _merges_in_bf16(bench, folder, scale)
     _refuses_nan(bench)
 
 
@@ -190,13 +203,15 @@ def check_own_gradients(bench: Bench, folder: Path) -> None:
     noise = 2e-4 * bench.specimen.loss(attached.model, ROWS).item()  # of a difference, where steps are in fp32
     for name, gradient in bench.gradients(attached).items():
         expected = float(gradient.norm())
-        measured = _slope(bench, attached, attached.tensors[name], gradient / max(expected, 1e-12))
+        direction = gradient / max(expected, 1e-12)
+        slopes = [_slope(bench, attached, attached.tensors[name], direction, width) for width in (1e-3, 1e-5)]
+        measured = min(slopes, key=lambda slope: abs(slope - expected))  # narrow ones miss kinks, wide ones rounding
         require(abs(measured - expected) <= noise + 1e-2 * expected,
                 f"the gradient of {name} has the length {expected:.3e}, differences along it say {measured:.3e}")  # fmt: skip
 
 
-def _slope(bench: Bench, attached: Attached, tensor: Tensor, direction: Tensor, width: float = 1e-3) -> float:
-    """The derivative of the loss along a direction, from both sides; wide, since models round some steps to fp32."""
+def _slope(bench: Bench, attached: Attached, tensor: Tensor, direction: Tensor, width: float) -> float:
+    """The derivative of the loss along a direction, from both sides."""
     values = []
     with torch.no_grad():
         for sign in (1, -1):
@@ -221,7 +236,8 @@ def check_recomputing(bench: Bench, folder: Path) -> None:
 def check_sequences(bench: Bench, folder: Path) -> None:
     """9: padding and neighbours change no answer: padded = unpadded, packed = each alone."""
     if not bench.specimen.text:
-        raise NotApplicableError("images have no padding")
+        raise NotApplicableError("images have no padding" if bench.specimen.kind == "vision" else
+                                 "the kit gives this family rows of one length")  # fmt: skip
     attached = bench.attach()
     bench.train(attached)
     alone = torch.cat([bench.logits(attached, [row]) for row in ROWS])
@@ -266,7 +282,9 @@ def check_precision(bench: Bench, folder: Path) -> None:
     """12: over a bf16 base it trains to finite numbers near those of fp32, its own tensors staying fp32."""
     attached = bench.attach(dtype=torch.bfloat16)
     whole = bench.attach()
-    losses, exact = bench.train(attached, steps=4), bench.train(whole, steps=4)
+    exact = bench.train(whole, steps=4)
+    with over_bf16():
+        losses = bench.train(attached, steps=4)
     require(all(t.dtype == torch.float32 for t in attached.tensors.values()), "a trained tensor is not fp32")
     require(all(torch.isfinite(torch.tensor(losses))), f"the loss is not finite in bf16: {losses}")
     gap = max(abs(a - b) for a, b in zip(losses, exact, strict=True))
@@ -283,8 +301,8 @@ def check_subsets(bench: Bench, folder: Path) -> None:
     layers = sorted({site.layer for site in bench.sites if site.layer is not None})
     if len(layers) > 1:
         _works_on(bench, [site for site in bench.sites if site.layer is None or site.layer <= layers[0]])
-    if bench.method.traits.trains_base:
-        return
+    if bench.method.traits.trains_base or bench.method.plugin.origin == "peft":
+        return  # a tensor of the base is trained once, and peft's tuners want a module to themselves
     twice = bench.attach(times=2)
     require(twice.trainable == 2 * bench.count, "two placements share tensors they should each have")
     losses = bench.train(twice, steps=2)
@@ -361,22 +379,8 @@ def check_tracing(bench: Bench, folder: Path) -> None:
     require(apart(traced, expected) <= CLOSE, "the traced function answers differently")
 
 
-def check_parameters(bench: Bench, folder: Path) -> None:
-    """18: parameters survive JSON, unknown ones are refused, and the form can be drawn."""
-    raw = json.loads(json.dumps(bench.params.model_dump(mode="json")))
-    again, problems = bench.method.parse(raw, "params")
-    require(again == bench.params and not problems, "parameters change on their way through JSON")
-    parsed, problems = bench.method.parse({**raw, "no_such_field": 1}, "params")
-    require(
-        parsed is None and [p.where for p in problems] == ["params.no_such_field"], "unknown parameters are accepted"
-    )
-    for name, field in bench.method.params_schema().get("properties", {}).items():
-        require(bool(field.get("ui", {}).get("label")), f"parameter {name} has no label")
-        require(str(field.get("description", "")).endswith("."), f"parameter {name} has no help sentence")
-
-
 def check_export(bench: Bench, folder: Path) -> None:
-    """19: LoRA factors are exactly what merging adds."""
+    """18: LoRA factors are exactly what merging adds."""
     if bench.method.traits.export != "lora":
         raise NotApplicableError("it is not LoRA-shaped")
     attached = bench.attach()
@@ -391,23 +395,6 @@ def check_export(bench: Bench, folder: Path) -> None:
                 difference = apart(to_map(at.site, start) + scale * (b @ a), weight)
             require(difference <= EXACT, f"the factors miss what merging adds by {difference:.1e} at {at.site.path}")
             require(tuple(a.shape) == (a.shape[0], at.site.d_in), f"A is {tuple(a.shape)} at {at.site.path}")
-
-
-def check_sources(bench: Bench, folder: Path) -> None:
-    """20: params.py needs no torch, the plugin imports the studio's api alone, and the README says what it must."""
-    plugin = bench.method.plugin
-    for path in sorted(plugin.folder.glob("*.py")):
-        for name in _imports(path):
-            top = name.split(".")[0]
-            require(
-                top != "studio" or name == "studio.api" or name.startswith("studio.api."), f"{path.name} imports {name}"
-            )
-            heavy = path.name == f"{plugin.manifest.entry.params}.py" and top in ("torch", "transformers", "peft")
-            require(not heavy, f"{path.name} imports {name}: forms and counts run without it")
-    readme = plugin.folder / "README.md"
-    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
-    missing = [part for part in ("**Equation.**", "**Cost.**", "**When not.**") if part not in text]
-    require(not missing, f"README.md lacks {', '.join(missing)}")
 
 
 CHECKS: dict[str, Check] = {
@@ -428,9 +415,7 @@ CHECKS: dict[str, Check] = {
     "budget": check_budget,
     "memory": check_memory,
     "tracing": check_tracing,
-    "parameters": check_parameters,
     "export": check_export,
-    "sources": check_sources,
 }
 
 
@@ -456,12 +441,11 @@ def _training_gradients(bench: Bench, attached: Attached) -> dict[str, Tensor]:
 
 def _same_gradients(found: dict[str, Tensor], expected: dict[str, Tensor], when: str) -> None:
     require(found.keys() == expected.keys(), f"{when} changes which tensors have gradients")
+    sizes = {name: float(gradient.abs().max()) for name, gradient in expected.items()}
+    floor = max(1e-3, 1e-2 * max(sizes.values(), default=0.0))  # rounding goes with the largest
     for name, gradient in expected.items():
-        size = max(1e-3, float(gradient.abs().max()))
-        difference = apart(found[name], gradient)
-        require(
-            difference <= 1e-3 * size, f"{when} changes the gradient of {name} by {difference / size:.1e} of its size"
-        )
+        share = apart(found[name], gradient) / max(floor, sizes[name])
+        require(share <= 1e-3, f"{when} changes the gradient of {name} by {share:.1e} of its size")
 
 
 def _fitted(bench: Bench, budget: int) -> int:
@@ -470,15 +454,6 @@ def _fitted(bench: Bench, budget: int) -> int:
 
 
 def _method_source(bench: Bench) -> str:
-    name = bench.method.plugin.manifest.entry.method
-    return (bench.method.plugin.folder / f"{name}.py").read_text(encoding="utf-8") if name else ""
-
-
-def _imports(path: Path) -> list[str]:
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
-    return names
+    plugin = bench.method.plugin
+    name = None if plugin.origin == "peft" else plugin.manifest.entry.method
+    return (plugin.folder / f"{name}.py").read_text(encoding="utf-8") if name else ""

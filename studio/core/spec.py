@@ -284,7 +284,8 @@ _SHAPES = {
 }
 _KINDS = {
     **_SHAPES,
-    "int_parsing": "must be a whole number", "int_from_float": "must be a whole number", "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number", "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
     "float_parsing": "must be a number", "float_type": "must be a number",
     "bool_parsing": "must be true or false", "bool_type": "must be true or false", "string_type": "must be text",
 }  # fmt: skip

@@ -29,7 +29,15 @@ from studio.extensions.loader import LoadedMethod
 from studio.models.where import select
 
 _FUNCTIONS = ("forward", "merge", "prompt", "prefix")
+INITS = "zeros, ones, constant:VALUE, eye, normal:STD, kaiming, uniform:BOUND, signs"
 _DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32, "bool": torch.bool}
+
+
+class _Written(dict[str, Tensor]):
+    """The tensors of a place: plugins write into them; another tensor in one's stead would be lost."""
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        raise TypeError(f"write into the tensor: tensors[{name!r}].copy_(...)")
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,12 @@ class Attached:
     def places(self, index: int) -> list[Place]:
         """The sites of placement ``index`` with their tensors, in order."""
         return [
-            Place(site, self.site_tensors(index, site, decls), partial(self._weight, site), partial(self._bias, site))
+            Place(
+                site=site,
+                tensors=_Written(self.site_tensors(index, site, decls)),
+                weight=partial(self._weight, site),
+                bias=partial(self._bias, site),
+            )
             for site, decls in self.declared[index]
         ]
 
@@ -176,7 +189,7 @@ def _tuned(attached: Attached, path: str, attribute: str = "weight") -> TunedMod
 def _place(attached: Attached, index: int, item: Placed, site: Site, decls: tuple[ParamDecl, ...]) -> None:
     tuned = tuned_at(attached, site)
     for decl in decls:
-        _allocate(attached, tensor_key(index, site, decl), decl, tuned)
+        _allocate(attached, item.method.id, tensor_key(index, site, decl), decl, tuned)
     if all(decl.base for decl in decls):
         return
     math_module = item.method.math()
@@ -217,7 +230,7 @@ def _freeze_statistics(model: nn.Module) -> None:
             vars(module)["train"] = lambda mode=True, module=module: module
 
 
-def _allocate(attached: Attached, key: str, decl: ParamDecl, tuned: TunedModule) -> None:
+def _allocate(attached: Attached, method_id: str, key: str, decl: ParamDecl, tuned: TunedModule) -> None:
     if key in attached.decls:
         return
     if decl.base:
@@ -226,7 +239,11 @@ def _allocate(attached: Attached, key: str, decl: ParamDecl, tuned: TunedModule)
         return
     attached.decls[key] = decl
     device = next(attached.model.parameters()).device
-    value = initial_value(decl, seeded(attached.seed, key)).to(device)
+    try:
+        value = initial_value(decl, seeded(attached.seed, key)).to(device)
+    except (ValueError, IndexError) as error:
+        wrong = f"tensor {decl.name!r} of shape {tuple(decl.shape)} cannot start as {decl.init!r}"
+        raise PluginError(method_id, wrong, where=key, hint=f"one of {INITS}") from error
     if decl.role == "trained":
         attached.tensors[key] = nn.Parameter(value)
     else:
@@ -240,7 +257,11 @@ def seeded(seed: int, key: str) -> torch.Generator:
 
 
 def initial_value(decl: ParamDecl, generator: torch.Generator) -> Tensor:
-    """The starting value of a declared tensor; drawn on the CPU, so the same on every device."""
+    """The starting value of a declared tensor; drawn on the CPU, so the same on every device.
+
+    Raises:
+        ValueError, IndexError: there is no such start, or not for this shape.
+    """
     name, _, argument = decl.init.partition(":")
     shape = decl.shape
     makers: dict[str, Callable[[], Tensor]] = {
@@ -255,7 +276,7 @@ def initial_value(decl: ParamDecl, generator: torch.Generator) -> Tensor:
         "signs": lambda: torch.randint(0, 2, shape, generator=generator) * 2.0 - 1,
     }
     if name not in makers:
-        raise PluginError(decl.name, f"unknown init {decl.init!r}", hint=f"one of {', '.join(makers)}")
+        raise ValueError(f"unknown init {decl.init!r}")
     return makers[name]().to(_DTYPES[decl.dtype])
 
 

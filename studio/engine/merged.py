@@ -27,7 +27,8 @@ def write_merged(plan: Plan, adapter: Path, out: Path, report: Progress) -> dict
     """Write the merged model to the new folder ``out``, whole or not at all.
 
     The base is read again in the precision it is stored in, whatever the run computed in. Returns the folder, its
-    bytes and ``difference``: the largest change of a logit between the tuned and the merged model on a probe.
+    bytes, the ``precision`` and ``difference``: the largest change of a logit between the tuned and the merged model
+    on a probe.
 
     Raises:
         UserError: a placement cannot be merged, or the adapter does not fit.
@@ -45,6 +46,8 @@ def write_merged(plan: Plan, adapter: Path, out: Path, report: Progress) -> dict
     partial = out.with_name(f".{out.name}.part")
     try:
         model.save_pretrained(partial)  # type: ignore[operator]
+        for weights in partial.glob("*.safetensors"):  # written as readable by their owner alone
+            weights.chmod((partial / "config.json").stat().st_mode)
         for pattern in TOKENIZER_FILES:
             for file in model_path.glob(pattern):
                 shutil.copy2(file, partial / file.name)
@@ -53,7 +56,7 @@ def write_merged(plan: Plan, adapter: Path, out: Path, report: Progress) -> dict
         shutil.rmtree(partial, ignore_errors=True)
         raise MachineError(f"the model cannot be written: {error.strerror or error}", where=str(out)) from error
     size = sum(file.stat().st_size for file in out.iterdir())
-    return {"folder": str(out), "bytes": size, "difference": difference}
+    return {"folder": str(out), "bytes": size, "precision": stored.precision, "difference": difference}
 
 
 def _tuned(plan: Plan, adapter: Path) -> Attached:

@@ -21,7 +21,6 @@ from studio.engine.build import resolve_site
 from studio.extensions.bridge import BridgedMethod
 from studio.extensions.declaring import Declared, tensor_key
 from studio.extensions.peft_shapes import FEEDFORWARD
-from studio.extensions.peft_shapes_base import name_below
 
 
 @dataclass
@@ -89,7 +88,7 @@ def make_config(method: BridgedMethod, params: Params, model: nn.Module, sites: 
     for each in method.entry["params"]:
         if each.get("seed") and values[each["name"]] is None:
             values[each["name"]] = seed % 2**31
-    values |= _targets(method, model, sites)
+    values["target_modules"] = sorted(sites)
     if method.entry["oriented"]:
         values["fan_in_fan_out"] = any(site.transposed for site in sites.values())
     if method.tuner == "IA3":
@@ -162,15 +161,6 @@ def _wrap(model: nn.Module, config: Any, name: str) -> Any:
             if hasattr(layer, "_attach_hooks"):
                 layer._attach_hooks(name)  # WORKAROUND: OSF's projection of gradients is lost with the cast parameters
     return tuner
-
-
-def _targets(method: BridgedMethod, model: nn.Module, sites: Mapping[str, Site]) -> dict[str, Any]:
-    """The modules to wrap; Lily shares tensors among modules of one target, so it gets their names below the layer."""
-    if method.tuner != "LILY":
-        return {"target_modules": sorted(sites)}
-    names = sorted({name_below(site) for site in sites.values()})
-    hit = [path for path, _ in model.named_modules() if path.endswith(tuple(f".{name}" for name in names))]
-    return {"target_modules": names, "exclude_modules": sorted(set(hit) - sites.keys()) or None}
 
 
 def _layers(model: nn.Module) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class BridgedMethod:
             where=entry["where"],
             mergeable=entry["mergeable"],
             identity_at_init=entry["identity_at_init"],
+            families=tuple(entry["families"]),
             learning_rate=entry["learning_rate"],
         )
 

@@ -73,7 +73,8 @@ def _answer(plugin: Plugin, request: dict[str, Any]) -> bytes:
         return json.dumps({"result": _ACTIONS[request["do"]](load_method(plugin), request)}).encode()
     except PluginError as error:
         traceback.print_exc()
-        wrong = {"error": error.message.removeprefix(f"plugin {plugin.id!r}: "), "where": error.where}
+        advice = f" ({error.hint})" if error.hint else ""
+        wrong = {"error": error.message.removeprefix(f"plugin {plugin.id!r}: ") + advice, "where": error.where}
     except BaseException as error:  # noqa: BLE001 - sys.exit in a plugin must not end the helper unheard
         traceback.print_exc()
         wrong = {"error": f"{request['do']} fails: {type(error).__name__}: {error}", "where": ""}

@@ -58,7 +58,8 @@ def check_free(plugin_id: str, *, replace: bool = False) -> None:
     if (home().plugins / plugin_id).exists() and not replace:
         raise UserError(
             f"there is a plugin {plugin_id!r} already", where=str(home().plugins / plugin_id),
-            hint="install it with --replace, or remove that one first",
+            hint=f"choose another id, or remove that one first: `pet-studio plugin remove {plugin_id}`; "
+            "`plugin install --replace` puts another in its place",
         )  # fmt: skip
 
 

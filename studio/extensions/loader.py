@@ -1,8 +1,10 @@
 """Importing a plugin's modules under the namespace ``studio_plugins``."""
 
 import importlib.util
+import inspect
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from studio.api.methods import AddsTokens, DeclaresOver, Fits, MethodParams
-from studio.api.params import Params
+from studio.api.params import Params, ui
 from studio.api.sites import ParamDecl, Site, Traits
 from studio.core.errors import PluginError
 from studio.core.problems import Problem, did_you_mean
@@ -65,17 +67,22 @@ class LoadedMethod:
                 by_path[place] = tuple(self.module.declare(params, site))
             return by_path
         except Exception as error:
-            raise PluginError(self.id, f"declare fails: {type(error).__name__}: {error}", where=place) from error
+            wrong = f"declare fails: {type(error).__name__}: {error}"
+            raise PluginError(self.id, wrong, where=place, hint=_hint(self.plugin, error)) from error
 
     def fit(self, params: Params, sites: Sequence[Site], budget: int) -> Params:
         """The parameters sized to a budget; see ``api.methods.Fits``.
 
         Raises:
-            ValueError: the smallest size exceeds the budget.
+            ValueError: the smallest size exceeds the budget, or what was sized is no longer accepted.
         """
         assert isinstance(self.module, Fits)
-        fitted: Any = self.module.fit(params, sites, budget)
-        return self.module.Params.model_validate(fitted.model_dump())
+        try:
+            fitted: Any = self.module.fit(params, sites, budget)
+            return self.module.Params.model_validate(fitted.model_dump())
+        except ValidationError as error:
+            wrong = param_problem(error.errors()[0], "params", self.id, [])
+            raise ValueError(f"{wrong.where} {wrong.message}") from error
 
     def extra_tokens(self, params: Params) -> int:
         """How many virtual tokens every sequence grows by."""
@@ -131,9 +138,25 @@ def load_module(plugin: Plugin, name: str) -> ModuleType:
     try:
         return importlib.import_module(f"{package}.{name}")
     except (Exception, SystemExit) as error:
-        raise PluginError(
-            plugin.id, f"does not import: {type(error).__name__}: {error}", where=str(plugin.folder / f"{name}.py")
-        ) from error
+        wrong = f"does not import: {type(error).__name__}: {error}"
+        where = str(plugin.folder / f"{name}.py")
+        raise PluginError(plugin.id, wrong, where=where, hint=_hint(plugin, error)) from error
+
+
+def _hint(plugin: Plugin, error: BaseException) -> str:
+    """The remedy for what authors most often write: a sibling's bare name, an argument that there is not."""
+    if isinstance(error, ModuleNotFoundError) and (plugin.folder / f"{error.name}.py").is_file():
+        return f"inside the plugin it is studio_plugins.{plugin.id.replace('-', '_')}.{error.name}"
+    unknown = re.match(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if unknown is None or unknown[1] not in _CALLED:
+        return ""
+    names = list(inspect.signature(_CALLED[unknown[1]]).parameters)
+    close = did_you_mean(unknown[2], names)
+    taken = f"{unknown[1]} takes {', '.join(names)}"
+    return f"{close} {taken}" if close.startswith("did") else taken
+
+
+_CALLED: dict[str, Callable[..., Any]] = {"Traits": Traits, "ParamDecl": ParamDecl, "ui": ui}
 
 
 def _ensure_package(name: str, folder: Path | None) -> None:

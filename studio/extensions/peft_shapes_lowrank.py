@@ -70,15 +70,6 @@ def _hira(p: Any, site: Site, _: Span) -> Decls:
     yield trained("hira_B", site.d_out, p.r)
 
 
-def _lily(p: Any, site: Site, span: Span) -> Decls:
-    """Layers of one name and shape share all B, and A in runs of ``stride_A``."""
-    first = f"{name_below(site)}.{site.d_out}x{site.d_in}"
-    group = span.rank_of[site.path] // p.stride_A
-    yield trained("lily_A.weight", p.r, site.d_in, share=f"{first}.{group}")
-    yield trained("lily_B.weight", p.num_B * p.r, site.d_out, share=first)
-    yield trained("lily_router.weight", p.num_B, p.r)
-
-
 def _loha(p: Any, site: Site, _: Span) -> Decls:
     for pair in ("w1", "w2"):
         yield trained(f"hada_{pair}_a", site.d_out, p.r)
@@ -173,7 +164,6 @@ LOW_RANK: dict[str, Shapes] = {
     "GLORA": _glora,
     "GRALORA": _gralora,
     "HIRA": _hira,
-    "LILY": _lily,
     "LOHA": _loha,
     "LOKR": _lokr,
     "MISS": _miss,

@@ -16,7 +16,7 @@ TABLE = "tables/conformance.json"
 
 
 class CheckResult(BaseModel):
-    """One check of the conformance kit on one model family."""
+    """One check of the conformance kit on one model family, "" for the plugin itself."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -89,7 +89,7 @@ def report_file(plugin_id: str) -> Path:
 def _summary(report: Report) -> Checks:
     passed: dict[str, list[str]] = {}
     for result in report.results:
-        if result.status == "passed":
+        if result.family and result.status == "passed":
             passed.setdefault(result.family, []).append(result.check)
     failed = sum(result.status == "failed" for result in report.results)
     return Checks(families={family: tuple(names) for family, names in passed.items()}, failed=failed)

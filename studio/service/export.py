@@ -32,7 +32,7 @@ def export_peft(run_id: str, out: Path) -> Path:
     try:
         partial.mkdir(parents=True)
         for name in PEFT_FILES:
-            shutil.copy2(adapter / name, partial / name)
+            shutil.copyfile(adapter / name, partial / name)
         partial.rename(out)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -45,7 +45,8 @@ def export_merged(
 ) -> dict[str, Any]:
     """Write the base model with the run's result merged in to the new folder ``out``, in a process of its own.
 
-    Returns ``folder``, ``bytes`` and ``difference``, the largest change of a logit between tuned and merged.
+    Returns ``folder``, ``bytes``, ``precision`` (that in which the base is stored) and ``difference``, the largest
+    change of a logit between tuned and merged.
 
     Raises:
         UserError: the run has no adapter yet, its method cannot be merged, or ``out`` exists.

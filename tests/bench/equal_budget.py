@@ -19,7 +19,7 @@ from studio.service.start_run import start_run
 
 METHODS = (
     "lora", "dora", "houlsby-adapter", "parallel-adapter", "compacter", "prefix-tuning", "prompt-tuning", "reft",
-    "sparse-mask", "diff-pruning",
+    "sparse-mask", "loha",
 )  # fmt: skip
 ENDED = {"completed", "failed", "crashed", "stopped"}
 

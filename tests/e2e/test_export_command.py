@@ -16,6 +16,7 @@ def test_that_an_adapter_is_copied_to_a_new_folder_only(tiny_llama: Path, questi
     wait_until_ended(run_id)
     out = tmp_path / 'my "adapter" ✨'
     assert sorted(path.name for path in export_peft(run_id, out).iterdir()) == sorted(PEFT_FILES)
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1
     with pytest.raises(UserError, match="already exists"):
         export_peft(run_id, out)
     (tmp_path / "file").write_text("")
@@ -51,7 +52,9 @@ def test_that_a_merged_model_loads_anywhere_and_answers_as_the_tuned_one(
     written = export_merged(run_id, tmp_path / "merged")
     assert written["difference"] < 1e-5
     assert written["bytes"] == sum(file.stat().st_size for file in (tmp_path / "merged").iterdir())
+    assert written["precision"] == "fp32"
     assert (tmp_path / "merged" / "tokenizer.json").is_file()
+    assert len({file.stat().st_mode for file in (tmp_path / "merged").glob("[cm]*")}) == 1  # config and weights alike
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     base = AutoModelForCausalLM.from_pretrained(tiny_llama)
     tuned = PeftModel.from_pretrained(base, export_peft(run_id, tmp_path / "peft"))

@@ -52,7 +52,7 @@ def test_that_the_search_finds_pages_by_all_words() -> None:
     pages = read_pages()
     assert find_pages(pages, "gradient norm")[0].id == "run"
     assert find_pages(pages, "keyboard")[0].id == "keyboard"
-    assert find_pages(pages, "no page has this") == []
+    assert find_pages(pages, "no page has xyzzy") == []
 
 
 def test_that_a_page_is_searched_chosen_and_left_by_its_links(dialog: HelpDialog, qtbot: QtBot) -> None:

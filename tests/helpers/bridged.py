@@ -8,7 +8,6 @@ PARAMS: dict[str, dict[str, Any]] = {
     "peft-fourierft": {"n_frequency": 24},
     "peft-frod": {"sparse_rate": 0.05},
     "peft-gralora": {"r": 4, "alpha": 8},
-    "peft-lily": {"r": 4},
     "peft-miss": {"r": 4},
     "peft-oft": {"oft_block_size": 8},
     "peft-peanut": {"r": 4, "depth": 1},

@@ -9,29 +9,44 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from studio.conformance.kit import Result, check_family  # noqa: E402
+from studio.conformance.kit import Result, check_family, check_plugin  # noqa: E402
 from studio.conformance.specimens import FAMILIES  # noqa: E402
-from studio.extensions.loader import LoadedMethod, load_method  # noqa: E402
+from studio.extensions.bridge import BridgedMethod  # noqa: E402
+from studio.extensions.loader import LoadedMethod  # noqa: E402
+from studio.extensions.methods import load_here  # noqa: E402
 from studio.extensions.registry import discover  # noqa: E402
+from tests.helpers.bridged import PARAMS  # noqa: E402
+
+Shipped = LoadedMethod | BridgedMethod
 
 TABLE, PAGE = ROOT / "resources/tables/conformance.json", ROOT / "resources/help/conformance.md"
 NAMES = {"llama": "Llama", "bert": "BERT", "t5": "T5", "vit": "ViT", "resnet": "ResNet"}
 HEAD = """# What every method was checked for
 
 Each method that comes with the studio is run through the conformance kit on tiny random models of five families: that
-what it declares is what it allocates, trains and saves; that it starts as the base model and leaves it untouched; that it
-merges, resumes, packs, pads and accumulates without changing an answer; and more. The same kit checks a plugin of your
-own: `pet-studio plugin check FOLDER`.
+what it declares is what it allocates, trains and saves; that it starts as the base model and leaves it untouched; that
+it merges, resumes, packs, pads and accumulates without changing an answer; and more. The same kit checks a plugin of
+your own: `pet-studio plugin check FOLDER`.
 
 The number says how many checks there were to pass; a dash, that the method finds nothing to train in that family or is
-not meant for it.
+not meant for it. Two more checks, of the plugin's parameters and sources, are the same for every family.
 
 """
 
 
-def bundled_methods() -> list[LoadedMethod]:
-    """Every method that comes with the studio, by title."""
-    return [load_method(plugin) for plugin in discover().of_kind("method") if plugin.origin == "bundled"]
+def shipped_methods() -> list[Shipped]:
+    """Every method that comes with the studio, its own and peft's, by title."""
+    return [load_here(plugin) for plugin in discover().of_kind("method") if plugin.origin in ("bundled", "peft")]
+
+
+def check(method: Shipped, family: str) -> list[str]:
+    """The names of the checks that the method passes on a family; AssertionError if it fails one."""
+    return passed(check_family(method, family, params=PARAMS.get(method.id, {})))
+
+
+def check_itself(method: Shipped) -> list[str]:
+    """The names of the checks that the plugin itself passes; AssertionError if it fails one."""
+    return passed(check_plugin(method, params=PARAMS.get(method.id, {})))
 
 
 def passed(results: Iterable[Result]) -> list[str]:
@@ -42,12 +57,12 @@ def passed(results: Iterable[Result]) -> list[str]:
     return [r.check for r in found if r.status == "passed"]
 
 
-def table_of(methods: Iterable[LoadedMethod]) -> dict[str, Any]:
+def table_of(methods: Iterable[Shipped]) -> dict[str, Any]:
     """By method id: its version, and the checks it passes on each family."""
     return {
         method.id: {
             "version": method.plugin.manifest.version,
-            "families": {f: names for f in FAMILIES if (names := passed(check_family(method, f)))},
+            "families": {family: names for family in FAMILIES if (names := check(method, family))},
         }
         for method in methods
     }
@@ -66,7 +81,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    methods = bundled_methods()
+    methods = shipped_methods()
     table = table_of(methods)
     TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page_of(table, {m.id: m.plugin.manifest.title for m in methods}), encoding="utf-8")

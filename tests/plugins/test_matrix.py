@@ -1,4 +1,4 @@
-"""The whole matrix: every bundled method on every family passes the kit, and the page tells the truth about it."""
+"""The whole matrix: every method that ships on every family passes the kit, and the page tells the truth about it."""
 
 import json
 from collections.abc import Iterator
@@ -6,12 +6,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from studio.conformance.kit import check_family
 from studio.conformance.specimens import FAMILIES
-from studio.extensions.loader import LoadedMethod
 from tests.plugins import conformance_page as page
 
-METHODS = page.bundled_methods()
+METHODS = page.shipped_methods()
 TABLE = json.loads(page.TABLE.read_text(encoding="utf-8"))
 
 
@@ -25,9 +23,14 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
-def test_that_the_method_holds_what_it_must(method: LoadedMethod, family: str) -> None:
-    names = page.passed(check_family(method, family))
+def test_that_the_method_holds_what_it_must(method: page.Shipped, family: str) -> None:
+    names = page.check(method, family)
     assert names == TABLE[method.id]["families"].get(family, []), "run tests/plugins/conformance_page.py"
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.id)
+def test_that_the_plugin_itself_holds_what_it_must(method: page.Shipped) -> None:
+    assert page.check_itself(method) == ["parameters", "sources"][: 1 if method.plugin.origin == "peft" else 2]
 
 
 def test_that_the_page_lists_every_method_and_each_works_somewhere() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.conformance.kit import check_family
+from studio.conformance.kit import check_method
 from studio.extensions.loader import load_method
 from studio.extensions.manifest import read_manifest
 from studio.extensions.registry import Plugin
@@ -71,6 +71,8 @@ class Halved(torch.autograd.Function):
 FAULTS: dict[str, tuple[str, str, str, str]] = {
     "the base is changed behind the host's back": (
         "method", "    return y + change", "    ctx.weight().data.mul_(1.001)\n    return y + change", "learning"),
+    "the input is changed for all who read it": (
+        "method", "    return y + change", "    x.mul_(0.5)\n    return y + change", "learning"),
     "merging uses another scale": ("method", 'weight + tensors["B"]', 'weight + 2 * tensors["B"]', "merge"),
     "state is kept outside the declared tensors": (
         "method", "def merge", "_seen = []\n\ndef on_step(params, places, step):\n    _seen.append(1)\n"
@@ -144,13 +146,15 @@ def make_plugin(folder: Path, name: str, fault: str | None) -> Plugin:
 
 def test_that_the_sound_plugin_passes(tmp_path: Path) -> None:
     method = load_method(make_plugin(tmp_path, "sound", None))
-    results = list(check_family(method, "llama"))
-    assert [r for r in results if r.status == "failed"] == []
-    assert sum(r.status == "passed" for r in results) >= 16
+    report = check_method(method, ["llama"])
+    assert report.failures == []
+    assert report.passed
+    assert sum(r.status == "passed" for r in report.results) >= 16
+    assert [r.check for r in report.results if not r.family] == ["parameters", "sources"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_that_the_kit_catches(fault: str, tmp_path: Path) -> None:
     method = load_method(make_plugin(tmp_path, f"faulty-{list(FAULTS).index(fault)}", fault))
     expected = FAULTS[fault][3]
-    assert [r.check for r in check_family(method, "llama", [expected]) if r.status == "failed"] == [expected]
+    assert [r.check for r in check_method(method, ["llama"], [expected]).failures] == [expected]

@@ -82,7 +82,12 @@ def test_that_a_spec_survives_its_own_json() -> None:
 @pytest.mark.parametrize(
     ("part", "written", "where", "words"),
     [
-        ("model", "path:tiny", "model", "must be keys with their values, `key: value`, got 'path:tiny' (its keys: source;"),
+        (
+            "model",
+            "path:tiny",
+            "model",
+            "must be keys with their values, `key: value`, got 'path:tiny' (its keys: source;",
+        ),
         ("method", {"placements": [{}]}, "method.placements.0.use", "is missing"),
         ("method", {"placements": ["lora"]}, "method.placements.0", "its keys: use, where, params, gate"),
         ("method", {"placements": []}, "method.placements", "must list at least one"),

@@ -36,7 +36,6 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     ("peft-glora", {"config_A_B": "none", "config_C": "lora", "r": 2}),
     ("peft-gralora", {"r": 8, "gralora_k": 4, "hybrid_r": 3}),
     ("peft-hra", {"r": 2, "apply_GS": True}),
-    ("peft-lily", {"r": 2, "stride_A": 2, "num_B": 3}),
     ("peft-lokr", {"r": 2, "decompose_both": True}),
     ("peft-lokr", {"r": 1, "decompose_factor": 4}),
     ("peft-miss", {"r": 8, "init_weights": "bat"}),

@@ -106,7 +106,7 @@ def test_that_weights_stored_the_other_way_round_are_left_to_the_tuners_that_tak
     flipped = Site("h.0.c_attn", "linear", "qkv", 0, 32, 96, (32, 96), True, transposed=True)
     taking = {method.id for method in METHODS if method.takes(flipped)}
     assert {"peft-vera", "peft-ia3", "peft-gralora"} <= taking
-    assert not {"peft-loha", "peft-oft", "peft-lily"} & taking
+    assert not {"peft-loha", "peft-oft"} & taking
 
 
 def test_that_a_fit_to_no_sites_leaves_the_sizes() -> None:

@@ -139,3 +139,16 @@ def test_that_a_misspelt_method_gets_a_suggestion() -> None:
 
 def test_that_a_declaration_counts_its_scalars() -> None:
     assert ParamDecl("a", (3, 4, 5)).count == 60
+
+
+def test_that_a_fit_that_breaks_the_rules_of_its_params_is_told_without_pydantics_words(tmp_path: Path) -> None:
+    odd = write_plugin(tmp_path, "return ()")
+    text = (odd.plugin.folder / "params.py").read_text()
+    text = text.replace("Traits\n", "Traits, ui\n", 1).replace("    pass", "    rank: int = ui(4, lo=2)", 1)
+    text += "def fit(params, sites, budget):\n    return params.model_copy(update={'rank': 1})\n"
+    (odd.plugin.folder / "params.py").write_text(text)
+    other = tmp_path / "again"
+    (odd.plugin.folder).rename(other)
+    sized = load_method(discover([tmp_path]).get("odd", "method"))
+    with pytest.raises(ValueError, match=r"^params\.rank must be greater than or equal to 2, got 1$"):
+        sized.fit(sized.module.Params(), [site()], 100)

@@ -1,4 +1,4 @@
-"""The help page of spec files says what the spec is: its examples are read, its tables are the fields with their defaults."""
+"""The help page of spec files is true: its examples are read, its tables are the fields with their defaults."""
 
 import json
 import re
