@@ -3,8 +3,9 @@
 ``params.py`` (no torch) declares: ``Params``, ``traits``, ``declare`` (or ``declare_over`` where one site's share
 depends on the others) and optionally ``fit`` and ``extra_tokens``. ``method.py`` (torch) computes, by whichever of
 these functions the method needs: ``forward``, ``merge``, ``prompt``, ``prefix``, ``setup``, ``on_step``,
-``extra_loss``, ``metrics``, ``lora_factors``. A method whose declarations all name base tensors needs no ``method.py``: the host
-trains those tensors in place. A method with ``merge`` and no ``forward`` runs its sites with the merged weight.
+``extra_loss``, ``metrics``, ``lora_factors``. A method whose declarations all name base tensors needs no
+``method.py``: the host trains those tensors in place. A method with ``merge`` and no ``forward`` runs its sites with
+the merged weight, which is built anew in every pass.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence

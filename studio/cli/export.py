@@ -20,7 +20,10 @@ def export(
     to: Annotated[Literal["peft", "merged"], typer.Option("--to", help="The format.")] = "peft",
     json: Json = False,
 ) -> None:
-    """Take a run's result to a new folder: the adapter as peft loads it, or the whole model with it merged in."""
+    """Write a run's result for other programs.
+
+    "peft": the adapter as peft loads it; "merged": the whole model, in the precision that the base is stored in.
+    """
     from studio.service import runs
     from studio.service.export import export_merged, export_peft
 

@@ -81,10 +81,10 @@ def _print_report(report: "Report", every: bool) -> None:
 
 
 def _by_cause(failed: "list[CheckResult]") -> "list[list[CheckResult]]":
-    """Results that differ in numbers only, together."""
+    """Results that differ in numbers and places only, together."""
     causes: dict[str, list[CheckResult]] = {}
     for result in failed:
-        causes.setdefault(re.sub(r"\d[\d.,]*(e[+-]\d+)?", "#", result.detail), []).append(result)
+        causes.setdefault(re.sub(r"^\S+: |\d[\d.,]*(e[+-]\d+)?", "#", result.detail), []).append(result)
     return list(causes.values())
 
 

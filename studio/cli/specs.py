@@ -36,7 +36,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def validate(spec: Spec, json: Json = False) -> None:
-    """Check a spec file and list all its problems at once. The help page 'Spec files' has the format, with examples."""
+    """Check a spec file and list all its problems at once.
+
+    The help page 'Spec files' has the format, with examples.
+    """
     from studio.service.validate_spec import validate as check
 
     found = check(load(spec))

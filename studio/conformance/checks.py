@@ -207,7 +207,7 @@ def check_own_gradients(bench: Bench, folder: Path) -> None:
         slopes = [_slope(bench, attached, attached.tensors[name], direction, width) for width in (1e-3, 1e-5)]
         measured = min(slopes, key=lambda slope: abs(slope - expected))  # narrow ones miss kinks, wide ones rounding
         require(abs(measured - expected) <= noise + 1e-2 * expected,
-                f"the gradient of {name} has the length {expected:.3e}, differences along it say {measured:.3e}")  # fmt: skip
+                f"the gradient of {name} has length {expected:.2e}, differences along it {measured:.2e}")  # fmt: skip
 
 
 def _slope(bench: Bench, attached: Attached, tensor: Tensor, direction: Tensor, width: float) -> float:

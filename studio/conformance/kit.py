@@ -70,7 +70,9 @@ def check_method(method: LoadedMethod, families: Sequence[str] = FAMILIES, check
 
 
 def check_plugin(
-    method: LoadedMethod | BridgedMethod, checks: Collection[str] = ALL, params: Mapping[str, Any] = MappingProxyType({})
+    method: LoadedMethod | BridgedMethod,
+    checks: Collection[str] = ALL,
+    params: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Result]:
     """The results of the plugin itself."""
     for name, check in PLUGIN_CHECKS.items():
@@ -160,4 +162,4 @@ def _words(error: Exception) -> str:
 
 
 def _first(text: str) -> str:
-    return text.split("\n\n")[0]
+    return text.partition("\n\n")[0]

@@ -76,12 +76,14 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
     "merging uses another scale": ("method", 'weight + tensors["B"]', 'weight + 2 * tensors["B"]', "merge"),
     "state is kept outside the declared tensors": (
         "method", "def merge", "_seen = []\n\ndef on_step(params, places, step):\n    _seen.append(1)\n"
-        '    for place in places:\n        place.tensors["B"].mul_(1 + 0.1 * len(_seen))\n\ndef merge', "repeatability"),
+        '    for place in places:\n        place.tensors["B"].mul_(1 + 0.1 * len(_seen))\n\ndef merge',
+        "repeatability"),
     "the start is not the base": (
         "params", '(site.d_out, params.rank))', '(site.d_out, params.rank), init="normal:0.1")', "start"),
     "the count depends on who asks": (
-        "params", "return (ParamDecl", 'params = params if "torch" in sys.modules else params.model_copy(update={"rank": 1})'
-        "\n    return (ParamDecl", "count"),
+        "params", "return (ParamDecl",
+        'params = params if "torch" in sys.modules else params.model_copy(update={"rank": 1})\n'
+        "    return (ParamDecl", "count"),
     "sequences see each other when packed": (
         "method", "    return y + change", "    return y + change + 0.1 * change.cumsum(1)", "sequences"),
     "rows of a batch see each other": (
@@ -89,13 +91,14 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
     "a declared tensor is never used": (
         "params", "return (ParamDecl", 'return (ParamDecl("C", (3,)), ParamDecl', "learning"),
     "noise is drawn past the seed": (
-        "method", "    return y + change", "    import time\n    noise = torch.Generator().manual_seed(time.time_ns())\n"
+        "method", "    return y + change",
+        "    import time\n    noise = torch.Generator().manual_seed(time.time_ns())\n"
         "    return y + change * (1 + torch.rand(1, generator=noise))", "repeatability"),
     "a forward answers in fp32 whatever the model computes in": (
         "method", "    return y + change", "    return (y + change).float()", "precision"),
     "a fit exceeds its budget": (
-        "params", 'return fit_field(params, "rank", declare, sites, budget)', 'return params.model_copy(update={"rank": 99})',
-        "budget"),
+        "params", 'return fit_field(params, "rank", declare, sites, budget)',
+        'return params.model_copy(update={"rank": 99})', "budget"),
     "a fit leaves half of its budget unused": (
         "params", "declare, sites, budget)", "declare, sites, budget // 2)", "budget"),
     "unknown parameters are swallowed": (

@@ -19,8 +19,8 @@ FAILED = [
     result("", "sources", "README.md lacks **Cost.**"),
     result("llama", "merge", "forward and merge disagree by 1.2e-03"),
     result("bert", "merge", "forward and merge disagree by 0.04"),
-    result("bert", "files", "boom"),
-    result("t5", "count", "boom"),
+    result("bert", "files", "encoder.0.query: boom"),
+    result("t5", "count", "block.1.SelfAttention: boom"),
 ]
 
 
@@ -47,7 +47,7 @@ def test_that_a_cause_is_told_once_with_where_it_was_found(answer: Cli) -> None:
     assert lines[2:] == [
         "sources README.md lacks **Cost.**",
         "merge on 2 families forward and merge disagree by 1.2e-03",
-        "2 checks on 2 families boom",
+        "2 checks on 2 families encoder.0.query: boom",
         "mine 1.0.0 fails: 1 passed, 5 failed",
     ]
 
