@@ -5,9 +5,7 @@ enter through its functions; a trained base tensor is cast to the compute precis
 so its gradient reaches the master.
 """
 
-import hashlib
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -20,6 +18,7 @@ from studio.core.spec import Gate
 from studio.engine.build import head_paths, resolve_site
 from studio.engine.flow import Flow, backbone_of
 from studio.engine.hooks import At, TunedModule, to_map
+from studio.engine.initial import initial_value, seeded
 from studio.engine.peft_bridge import Bridge, place_bridge
 from studio.engine.prefixes import place_prefix
 from studio.engine.prompts import place_prompt
@@ -30,7 +29,6 @@ from studio.models.where import select
 
 _FUNCTIONS = ("forward", "merge", "prompt", "prefix")
 INITS = "zeros, ones, constant:VALUE, eye, normal:STD, kaiming, uniform:BOUND, signs"
-_DTYPES = {"float32": torch.float32, "int64": torch.int64, "int32": torch.int32, "bool": torch.bool}
 
 
 class _Written(dict[str, Tensor]):
@@ -248,40 +246,6 @@ def _allocate(attached: Attached, method_id: str, key: str, decl: ParamDecl, tun
         attached.tensors[key] = nn.Parameter(value)
     else:
         attached.buffers[key] = value
-
-
-def seeded(seed: int, key: str) -> torch.Generator:
-    """A CPU generator that depends on the seed and a tensor's name alone."""
-    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def initial_value(decl: ParamDecl, generator: torch.Generator) -> Tensor:
-    """The starting value of a declared tensor; drawn on the CPU, so the same on every device.
-
-    Raises:
-        ValueError, IndexError: there is no such start, or not for this shape.
-    """
-    name, _, argument = decl.init.partition(":")
-    shape = decl.shape
-    makers: dict[str, Callable[[], Tensor]] = {
-        "zeros": lambda: torch.zeros(shape),
-        "ones": lambda: torch.ones(shape),
-        "constant": lambda: torch.full(shape, float(argument)),
-        "eye": lambda: torch.eye(shape[-2], shape[-1]).expand(shape).clone(),
-        "normal": lambda: torch.randn(shape, generator=generator) * float(argument or 0.02),
-        # kaiming_uniform_ with a = sqrt(5): bound = 1 / sqrt(fan_in)
-        "kaiming": lambda: _uniform(shape, 1 / math.sqrt(shape[-1]), generator),
-        "uniform": lambda: _uniform(shape, float(argument), generator),
-        "signs": lambda: torch.randint(0, 2, shape, generator=generator) * 2.0 - 1,
-    }
-    if name not in makers:
-        raise ValueError(f"unknown init {decl.init!r}")
-    return makers[name]().to(_DTYPES[decl.dtype])
-
-
-def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
-    return (torch.rand(shape, generator=generator) * 2 - 1) * bound
 
 
 def _train_base(attached: Attached, key: str, decl: ParamDecl, tuned: TunedModule, name: str) -> None:

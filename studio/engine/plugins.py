@@ -9,8 +9,9 @@ from torch import Tensor
 
 from studio.api import Setup, Step
 from studio.core.errors import PluginError, StudioError
-from studio.engine.attach import Attached, Placed, seeded, tuned_at
+from studio.engine.attach import Attached, Placed, tuned_at
 from studio.engine.hooks import to_map
+from studio.engine.initial import seeded
 
 Gradients = Mapping[str, tuple[Tensor, Tensor]]
 Losses = Callable[[], Iterable[Tensor]]

@@ -10,7 +10,6 @@ from studio.extensions.peft_shapes_base import (
     Shapes,
     Span,
     fixed,
-    name_below,
     need_at_most,
     need_divisor,
     seeded,

@@ -232,6 +232,16 @@ class Backend:
 
         stop(run_id)
 
+    def export_run(self, run_id: str, form: str, out: Path) -> str:
+        """Write a run's result to the new folder ``out``, as "merged" or "peft"; what was done, in words. Slow."""
+        from studio.core.units import format_bytes
+        from studio.service.export import export_merged, export_peft
+
+        if form == "peft":
+            return f"The adapter is in {export_peft(run_id, out)}"
+        written = export_merged(run_id, out)
+        return f"The merged model ({format_bytes(written['bytes'])}) is in {written['folder']}"
+
     # --- Run, Runs, Models, Data, Methods, Devices (appended by their owner) ----------------------------------
 
     def run_folder(self, run_id: str) -> Path:

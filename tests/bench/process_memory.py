@@ -71,7 +71,7 @@ def train(case: Case, folder: Path) -> str:
     method = load_method(discover().get("lora", "method"))
     sites = select(find_sites(folder), "kind == linear and layer >= 0")
     params = method.module.Params(rank=RANK)
-    attached = attach(model, [Placed(method, params, sites)], train_head=False, seed=0)
+    attached = attach(model, [Placed(method, params, sites)], sites=find_sites(folder), train_head=False, seed=0)
     optimizer = torch.optim.AdamW(attached.tensors.values(), fused=True)
     model.train()
     random = np.random.default_rng(0)

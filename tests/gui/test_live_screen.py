@@ -10,7 +10,8 @@ from PySide6.QtGui import QAccessible
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from studio.core.events import Failed
+from studio.core.errors import UserError
+from studio.core.events import ArtifactWritten, Failed
 from studio.gui.screens.live.screen import RunScreen
 from tests.gui.accessibility import clashing_mnemonics, nameless, too_wide
 from tests.gui.fake_backend import FakeBackend
@@ -186,6 +187,32 @@ def test_that_every_tab_shows_its_part_of_the_run(screen: RunScreen, writer: Run
     assert "460,800" in view.log.text.toPlainText()
     assert next(auto.field for auto in view.plan._autos.records()) == "train.micro_batch"
     assert [file.name for file in view.files.model.records()] == ["checkpoint 200", "checkpoint 100"]
+
+
+def test_that_a_result_can_be_taken_away_once_there_is_one(
+    screen: RunScreen, writer: RunWriter, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str, Path]] = []
+
+    def export(run_id: str, form: str, out: Path) -> str:
+        asked.append((run_id, form, out))
+        if form == "peft":
+            raise UserError("peft has no format for this run's method", where=run_id)
+        return "The merged model is there"
+
+    monkeypatch.setattr(screen.backend, "export_run", export, raising=False)
+    write_running(writer, 100)
+    open_run(screen, writer, qtbot, "running")
+    files = screen.view.files
+    screen.view.tabs.setCurrentWidget(files)
+    assert not files.merged.isEnabled()
+    writer.add(ArtifactWritten(time.time(), "adapter", "artifacts/adapter", 1000))
+    qtbot.waitUntil(files.merged.isEnabled)
+    with qtbot.waitSignal(screen.noted, check_params_cb=lambda text: text == "The merged model is there"):
+        screen.export("merged", tmp_path)
+    screen.export("peft", tmp_path)
+    qtbot.waitUntil(lambda: "no format" in screen.view.error.message.text())
+    assert asked == [(writer.folder.id, form, tmp_path / f"{writer.folder.id}-{form}") for form in ("merged", "peft")]
 
 
 def test_that_the_log_follows_the_workers_output(screen: RunScreen, writer: RunWriter, qtbot: QtBot) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from studio.api import ParamDecl, Params, Place, Site, Step
-from studio.engine.attach import Attached, Placed, attach, initial_value, seeded
+from studio.engine.attach import Attached, Placed, attach
+from studio.engine.initial import initial_value, seeded
 from studio.engine.plugins import after_step, extra_loss, run_setup
 from studio.extensions.declaring import count_tensors, declare_at
 from studio.extensions.loader import LoadedMethod, load_method

@@ -32,7 +32,8 @@ def make_plan(
     method = load_here(discover().get(use, "method"))
     parsed, problems = method.parse(params or {}, "params")
     assert parsed is not None, problems
-    sites = [s for s in select(sites_for_task(find_sites(model), task), where or method.traits.where) if method.traits.takes(s)]
+    offered = sites_for_task(find_sites(model), task)
+    sites = [site for site in select(offered, where or method.traits.where) if method.traits.takes(site)]
     declared = declare_at(method, parsed, sites)
     trainable = sum(count_tensors([declared]).values())
     placement = PlannedPlacement(

@@ -1,8 +1,8 @@
-"""What the run leaves behind: artifacts and checkpoints, and the button that opens their folder."""
+"""What the run leaves behind: artifacts and checkpoints, their folder, and the ways to take the result away."""
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QUrl
+from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
@@ -37,7 +37,9 @@ COLUMNS: tuple[Column[RunFile], ...] = (
 
 
 class FilesView(QWidget):
-    """The files table with its folder."""
+    """The files table with its folder. Signal: ``export_asked(str)``, "merged" or "peft"."""
+
+    export_asked = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,7 +50,15 @@ class FilesView(QWidget):
         self._empty = EmptyState("folder", "Nothing saved yet", "The adapter and the checkpoints appear here.")
         self._place = ElidedLabel("", role="muted")
         open_folder = button("Open folder", self._open_folder, icon="folder", help="Show the run's files")
-        place = row(self._place, open_folder)
+        self.merged = button(
+            "Export merged model…", lambda: self.export_asked.emit("merged"), icon="download",
+            help="The whole model with the result in its weights; loads anywhere",
+        )  # fmt: skip
+        self.peft = button(
+            "Export for peft…", lambda: self.export_asked.emit("peft"), icon="download",
+            help="The adapter as peft loads it, where peft has a format for the method",
+        )  # fmt: skip
+        place = row(self._place, self.merged, self.peft, open_folder)
         place.setStretch(0, 1)
         layout = column(place, self._empty, self._table)
         layout.setContentsMargins(0, GRID, 0, 0)
@@ -56,6 +66,7 @@ class FilesView(QWidget):
 
     def open(self, folder: RunFolder) -> None:
         self._folder = folder
+        self._offer(False)
         self._place.setText(str(folder.path))
 
     def apply(self, snapshot: RunSnapshot) -> None:
@@ -64,6 +75,11 @@ class FilesView(QWidget):
         self.model.set_records(files)
         self._table.setVisible(bool(files))
         self._empty.setVisible(not files)
+        self._offer("adapter" in snapshot.artifacts)
+
+    def _offer(self, there_is_an_adapter: bool) -> None:
+        for each in (self.merged, self.peft):
+            each.setEnabled(there_is_an_adapter)
 
     def _open_folder(self) -> None:
         if self._folder is not None:

@@ -1,5 +1,6 @@
 """The Run screen: opens a run, follows it, and sends it the user's wishes."""
 
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtWidgets import QStackedWidget, QWidget
@@ -15,6 +16,7 @@ from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import boxed, column, row
 from studio.gui.widgets.notices import EmptyState, ErrorCard
+from studio.gui.widgets.questions import choose_folder
 
 
 class RunScreen(Screen):
@@ -28,6 +30,7 @@ class RunScreen(Screen):
         self.view = RunView()
         self.view.state_changed.connect(self._offer)
         self.view.failed.connect(self.view.show_error)
+        self.view.files.export_asked.connect(self._ask_export)
         self.empty = EmptyState(
             "run",
             "No run yet",
@@ -130,3 +133,15 @@ class RunScreen(Screen):
         run_task(
             self, self.backend.run_spec, self.run_id, done=lambda spec: self.navigate.emit("new_run", {"spec": spec})
         )
+
+    def _ask_export(self, form: str) -> None:
+        choose_folder(self, "Where to put the exported folder", lambda place: self.export(form, Path(place)))
+
+    def export(self, form: str, place: Path) -> None:
+        """Write the run's result into a new folder of ``place``, named after the run."""
+        out = place / f"{self.run_id}-{form}"
+        self.noted.emit(f"Exporting to {out}…")
+        run_task(
+            self, self.backend.export_run, self.run_id, form, out,
+            done=self.noted.emit, failed=self.view.show_error,
+        )  # fmt: skip
