@@ -83,7 +83,8 @@ def main() -> None:
     torch.set_num_threads(1)
     methods = shipped_methods()
     table = table_of(methods)
-    TABLE.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    lines = ",\n".join(f" {json.dumps(method)}: {json.dumps(entry)}" for method, entry in table.items())
+    TABLE.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     PAGE.write_text(page_of(table, {m.id: m.plugin.manifest.title for m in methods}), encoding="utf-8")
 
 
