@@ -195,6 +195,11 @@ def _place(attached: Attached, index: int, item: Placed, site: Site, decls: tupl
     tensors = attached.site_tensors(index, site, decls)
     stacked = frozenset(decl.name for decl in decls if site.copies > 1 and not (decl.base or decl.share))
     at = At(item.method.id, index, math_module, item.params, site, tensors, item.gate, stacked)
+    inserts = (site.kind == "model" and "prompt" in has) or (site.kind == "attention" and "prefix" in has)
+    if inserts and item.gate is not None:
+        raise UserError(
+            f"a gate cannot scale the tokens that {item.method.id} puts in", where=site.path, hint="remove the gate"
+        )
     if site.kind == "model" and "prompt" in has:
         place_prompt(attached.model, at, attached.flow)
     elif site.kind == "attention" and "prefix" in has:

@@ -135,7 +135,6 @@ def _scanned_labels(path: str, fingerprint: str, column: str) -> tuple[str, ...]
 def _resolve_method(found: Resolved, spec: MethodSpec, task: str) -> None:
     registry = discover()
     sites = _sites(found, task)
-    budget = None if spec.budget is None else spec.budget // len(spec.placements)
     for index, placement in enumerate(spec.placements):
         place = f"method.placements.{index}"
         try:
@@ -146,7 +145,8 @@ def _resolve_method(found: Resolved, spec: MethodSpec, task: str) -> None:
             continue
         found.problems += problems
         if sites is not None:
-            _place(found, place, (placement, method, params), sites, budget)
+            share = _share(found, spec, len(spec.placements) - index)
+            _place(found, place, (placement, method, params), sites, share)
         elif placement.where:
             _check_where(found, place, placement.where)
     if spec.exact and sites is not None and len(found.placements) == len(spec.placements):
@@ -154,6 +154,11 @@ def _resolve_method(found: Resolved, spec: MethodSpec, task: str) -> None:
     _check_bridged(found, spec)
     if spec.start is not None:
         _check_start(found, Path(spec.start.removeprefix("path:")))
+
+
+def _share(found: Resolved, spec: MethodSpec, waiting: int) -> int | None:
+    """What one of the placements still to be sized may have: an equal part of what the others have left."""
+    return None if spec.budget is None else max(0, spec.budget - count_resolved(found)) // waiting
 
 
 def _check_bridged(found: Resolved, spec: MethodSpec) -> None:
@@ -183,7 +188,9 @@ def _fill(found: Resolved, spec: MethodSpec, sites: tuple[Site, ...]) -> None:
             found.problem("method.exact", error.message, error.hint)
             return
         params, _ = method.parse(filler.params, "method")
-        _place(found, "method.budget", (filler, method, params), sites, None)
+        taken = {site.path for p in found.placements if p.method.plugin.origin == "peft" for site in p.sites}
+        free = tuple(site for site in sites if site.path not in taken)
+        _place(found, "method.budget", (filler, method, params), free, None)
 
 
 def _check_where(found: Resolved, place: str, where: str) -> None:
@@ -238,6 +245,9 @@ def _place(
         roles = sorted({site.role for site in sites if method.traits.takes(site)})
         found.problem(f"{place}.where", f"selects nothing that {method.id} can train in this model",
                       f"roles it can sit on here: {', '.join(roles)}")  # fmt: skip
+        return
+    if placement.gate is not None and (tokens or all(site.kind == "attention" for site, _ in declared)):
+        found.problem(f"{place}.gate", f"{method.id} changes no output or weight that a gate could scale", "remove it")
         return
     found.placements.append(ResolvedPlacement(method, where, params, chosen, declared, placement.gate, tokens))
 

@@ -134,6 +134,11 @@ def test_that_merging_one_of_two_modules_that_share_a_weight_is_refused(llama: P
         merge_into_base(attached)
 
 
+def test_that_a_gate_on_tokens_is_refused(llama: Path) -> None:
+    with pytest.raises(UserError, match="a gate cannot scale the tokens that mam-adapter puts in"):
+        tune(llama, ("mam-adapter", "kind in (attention, ffn)", {}, 0.5))
+
+
 def test_that_what_a_plugin_raises_names_it_and_the_place(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     attached = tune(llama, ("lora", "role == q", {}, None))
 

@@ -61,3 +61,28 @@ def test_that_virtual_tokens_count_against_the_positions_of_the_model(spec: dict
     problem = plan_run(spec).problems[0]
     assert problem.where == "data.max_length"
     assert problem.hint == "236 at most"
+
+
+def test_that_a_gate_where_there_is_nothing_to_scale_is_refused(spec: dict[str, Any]) -> None:
+    for use in ("prompt-tuning", "prefix-tuning"):
+        spec["method"] = {"placements": [{"use": use, "gate": "learned"}]}
+        assert [p.where for p in plan_run(spec).problems] == ["method.placements.0.gate"]
+
+
+def test_that_what_one_placement_leaves_goes_to_the_next(spec: dict[str, Any]) -> None:
+    where = "role in (q, v)"
+    spec["method"] = {"placements": [{"use": "norm-tuning"}, {"use": "lora", "where": where}], "budget": 3_000}
+    plan = plan_run(spec).plan
+    assert plan is not None
+    norms, lora = plan.placements
+    assert norms.trainable == 5 * 32
+    per_rank = 2 * (32 + 32 + 32 + 16)
+    assert lora.trainable == (3_000 - norms.trainable) // per_rank * per_rank
+
+
+def test_that_one_of_pefts_methods_is_filled_beside_its_own_sites(spec: dict[str, Any]) -> None:
+    spec["method"] = {"placements": [{"use": "peft-loha", "where": "role in (q, v)"}], "budget": 4_001, "exact": True}
+    plan = plan_run(spec).plan
+    assert plan is not None
+    assert plan.trainable == 4_001
+    assert not set(plan.placements[0].sites) & set(plan.placements[1].sites)
