@@ -28,8 +28,8 @@ traits = Traits(
 
 
 def declare_over(params: Params, sites: Sequence[Site]) -> Mapping[str, Sequence[ParamDecl]]:
-    """Entries by site, in proportion to its size; the rest goes to the first ones. Indices count from its start."""
-    sizes = {site.path: _size(site) for site in sites}
+    """Entries by site, in proportion to its size; experts, which are many maps at one site, are left alone."""
+    sizes = {site.path: _size(site) for site in sites if site.copies == 1}
     total = sum(sizes.values())
     if params.count > total:
         raise ValueError(f"the chosen sites have {total:,} weights, fewer than the {params.count:,} to train")
@@ -49,7 +49,7 @@ def declare_over(params: Params, sites: Sequence[Site]) -> Mapping[str, Sequence
 
 def fit(params: Params, sites: Sequence[Site], budget: int) -> Params:
     """Exactly the budget."""
-    total = sum(_size(site) for site in sites)
+    total = sum(_size(site) for site in sites if site.copies == 1)
     if budget < 1:
         raise ValueError("the smallest size already has 1 parameter")
     return params.model_copy(update={"count": min(budget, total)})

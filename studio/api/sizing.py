@@ -18,7 +18,8 @@ def count_over(declare: Callable[[Any, Site], Sequence[ParamDecl]], params: Para
     for site in sites:
         for decl in declare(params, site):
             each = decl.count * (1 if decl.base or decl.share else site.copies)
-            seen[(decl.share or site.path, f"{decl.base or ''}{decl.name}")] = each
+            tied = site.tied_to if decl.base == "weight" else None
+            seen[(decl.share or tied or site.path, f"{decl.base or ''}{decl.name}")] = each
     return sum(seen.values())
 
 

@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -17,7 +17,7 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "linear", "cosine"]
 DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "prompt-completion", "text", "classification"]
 Task = Literal["sft", "classification"]
-Gate = float | Literal["learned", "input"] | None
+Gate = Annotated[float, Field(allow_inf_nan=False)] | Literal["learned", "input"] | None
 
 
 class SpecPart(BaseModel):

@@ -105,14 +105,14 @@ class Attached:
 
     def _weight(self, site: Site) -> Tensor:
         tuned = tuned_at(self, site)
-        base = tuned.base(tuned.attribute)
+        base = tuned.start(tuned.attribute)
         if base is None:
             raise TypeError(f"a {site.kind} has no weight")
-        return to_map(site, base.detach().float().clone())
+        return to_map(site, base.detach().clone())
 
     def _bias(self, site: Site) -> Tensor | None:
-        base = tuned_at(self, site).base("bias")
-        return None if base is None else base.detach().float().clone()
+        base = tuned_at(self, site).start("bias")
+        return None if base is None else base.detach().clone()
 
 
 def attach(
@@ -206,10 +206,8 @@ def _place(attached: Attached, index: int, item: Placed, site: Site, decls: tupl
         place_prefix(attached.model, tuned.module, at, attached.flow)
     elif "forward" in has and site.copies == 1:
         tuned.forwards.append(at)
-        tuned.placed.append(at)
     elif "merge" in has:
         tuned.edits.append(at)
-        tuned.placed.append(at)
     else:
         raise PluginError(item.method.id, f"declares tensors at a {site.kind} but computes nothing with them",
                           where=site.path, hint=f"method.py needs one of {', '.join(_FUNCTIONS)}")  # fmt: skip

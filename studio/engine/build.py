@@ -62,7 +62,7 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
             hint="inspect it with `pet-studio models inspect`, or add it again",
         ) from error
     model.config.use_cache = False
-    if model.config.pad_token_id is None or plan.task == "classification":
+    if pad_id is not None and (model.config.pad_token_id is None or plan.task == "classification"):
         model.config.pad_token_id = pad_id
     model.requires_grad_(False)
     if plan.checkpointing:

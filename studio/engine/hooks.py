@@ -93,7 +93,7 @@ class TunedModule:
 
     ``masters`` are the fp32 tensors that stand for trained base tensors held in another precision, by attribute;
     ``edits`` change the weights in fp32 before the module runs; ``forwards`` change its output afterwards;
-    ``placed`` lists both in the order of their placements; and ``reads`` are the site paths under which the output is
+    ``placed`` lists both in the order in which they act; and ``reads`` are the site paths under which the output is
     kept for others.
     """
 
@@ -103,18 +103,22 @@ class TunedModule:
     masters: dict[str, nn.Parameter] = field(default_factory=dict)
     edits: list[At] = field(default_factory=list)
     forwards: list[At] = field(default_factory=list)
-    placed: list[At] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
+    _cast: dict[str, Tensor] = field(default_factory=dict)  # the masters in the compute precision, as last used
 
     def __post_init__(self) -> None:
         self.module.register_forward_pre_hook(self._enter, with_kwargs=True)
-        self.module.register_forward_hook(self._leave, with_kwargs=True)
+        # also when the pass ends early: a recomputation stops inside the last module that it needs
+        self.module.register_forward_hook(self._leave, with_kwargs=True, always_call=True)
+
+    @property
+    def placed(self) -> list[At]:
+        return [*self.edits, *self.forwards]
 
     def base(self, attribute: str) -> Tensor | None:
         """The base tensor the module computes with, before any edit: a trained one in the compute precision."""
         if attribute in self.masters:
-            resting: Tensor = vars(self.module)[attribute]
-            return resting
+            return self._cast[attribute] if attribute in self._cast else vars(self.module)[attribute]
         return self.module._parameters.get(attribute)
 
     def merged(self, placed: Sequence[At]) -> Weights:
@@ -125,6 +129,13 @@ class TunedModule:
         for at in placed:
             weight, bias = at.merge(weight, bias)
         return weight, bias
+
+    def _weight_under(self, at: At) -> Tensor:
+        """The weight that made the output a forward is given: the base with every placement before it merged."""
+        first = next(i for i, other in enumerate(self.forwards) if other is at)
+        before = [each for each in (*self.edits, *self.forwards[:first]) if hasattr(each.math, "merge")]
+        base = self._weight()
+        return self.merged(before)[0].to(base.dtype) if before else to_map(at.site, base)
 
     def _weight(self) -> Tensor:
         base = self.base(self.attribute)
@@ -142,7 +153,7 @@ class TunedModule:
         own = vars(module)
         dtypes = {name: own[name].dtype for name in self.masters}
         for name, master in self.masters.items():
-            own[name] = master.to(dtypes[name])
+            own[name] = self._cast[name] = master.to(dtypes[name])
         if not self.edits or not self.flow.enabled:
             return
         stored = self.base(self.attribute)
@@ -155,8 +166,11 @@ class TunedModule:
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self.edits:
-            for name in {self.attribute, "bias"} - self.masters.keys():
+            for name in (self.attribute, "bias"):
                 vars(module).pop(name, None)
+            vars(module).update(self._cast)
+        if output is None:
+            return None
         if self.flow.enabled:
             for at in self.forwards:
                 output = self._changed(at, module, (args, kwargs), output)
@@ -169,7 +183,7 @@ class TunedModule:
         x = y if at.site.kind == "model" else input_of(*call)
         ctx = Context(
             training=module.training,
-            weight=lambda: to_map(at.site, self._weight()),
+            weight=lambda: self._weight_under(at),
             bias=lambda: self.base("bias"),
             outputs=self.flow.outputs,
             memory=self.flow.memory(at.index),

@@ -141,8 +141,10 @@ def _step(session: Session) -> dict[str, float]:
     norm = _clip(session)
     _check_finite(session, total, norm)
     session.scaler.step(session.optimizer)
+    scale = session.scaler.get_scale()
     session.scaler.update()
-    after_step(session.attached, now)
+    if session.scaler.get_scale() >= scale:  # else the gradients overflowed and the step was skipped
+        after_step(session.attached, now)
     session.optimizer.zero_grad(set_to_none=True)
     own = method_metrics(session.attached)
     return {"loss": total, "learning_rate": rate, "grad_norm": norm, "tokens": tokens, **own}

@@ -11,11 +11,13 @@ from torch import Tensor
 from studio.core.errors import MachineError
 from studio.core.plan import Plan
 from studio.core.progress import Progress
+from studio.datasets.tokenizer import ModelTokenizer
 from studio.engine.attach import Attached, attach
 from studio.engine.build import DTYPES, load_base
 from studio.engine.export import WEIGHTS
 from studio.engine.merge import merge_into_base
 from studio.engine.session import placements_of, put_tensors
+from studio.models.config import read_config
 from studio.models.header import read_header
 from studio.models.sites import find_sites
 
@@ -45,6 +47,7 @@ def write_merged(plan: Plan, adapter: Path, out: Path, report: Progress) -> dict
     report("writing the model", 0.7)
     partial = out.with_name(f".{out.name}.part")
     try:
+        model.config.use_cache = read_config(model_path).get("use_cache", True)  # type: ignore[union-attr]
         model.save_pretrained(partial)  # type: ignore[operator]
         for weights in partial.glob("*.safetensors"):  # written as readable by their owner alone
             weights.chmod((partial / "config.json").stat().st_mode)
@@ -61,7 +64,7 @@ def write_merged(plan: Plan, adapter: Path, out: Path, report: Progress) -> dict
 
 def _tuned(plan: Plan, adapter: Path) -> Attached:
     sites = find_sites(Path(plan.model_path))
-    model = load_base(plan, pad_id=None)
+    model = load_base(plan, pad_id=ModelTokenizer(Path(plan.model_path)).pad_id)
     attached = attach(model, placements_of(plan, sites), sites=sites, train_head=plan.train_head, seed=plan.seed)
     put_tensors(attached, load_file(adapter / WEIGHTS), adapter, state=False)
     return attached
@@ -81,6 +84,8 @@ def _probe(attached: Attached) -> Tensor:
     model = attached.model.eval()
     vocab = int(model.config.vocab_size)  # type: ignore[union-attr, arg-type]
     ids = torch.randint(vocab, (1, PROBE_TOKENS), generator=torch.Generator().manual_seed(0))
+    if isinstance(end := model.config.eos_token_id, int):  # type: ignore[union-attr]
+        ids[0, -1] = end  # where some classifiers read
     with torch.inference_mode():
         logits: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
     return logits.float()

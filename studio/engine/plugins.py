@@ -80,7 +80,7 @@ def _gradients(attached: Attached, index: int, losses: Losses) -> Gradients:
     stored = {}
     for site, _ in attached.declared[index]:
         tuned = tuned_at(attached, site)
-        base = tuned.base(tuned.attribute)
+        base = tuned.masters.get(tuned.attribute, tuned.base(tuned.attribute))
         if base is not None:
             stored[site.path] = (site, base, base.requires_grad)
     sums: dict[str, tuple[Tensor, Tensor]] = {}

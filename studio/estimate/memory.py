@@ -70,7 +70,7 @@ def _heap_slack(inputs: EstimateInputs, kept: Activations, peak: Phase) -> int:
     """Holes in the heap, and the copy of the weights that conversion to another precision leaves behind."""
     converted = inputs.model.weight_bytes if inputs.model.weight_bytes != inputs.model.params * inputs.width else 0
     lengths = inputs.lengths
-    mixed = lengths is not None and lengths.longest > MIXED_LENGTHS * lengths.p50
+    mixed = inputs.precision != "fp32" and lengths is not None and lengths.longest > MIXED_LENGTHS * lengths.p50
     holes = HEAP_SLACK * peak.total + HEAP_LAYERS * (kept.one_layer + kept.workspace)
     return round(holes * (MIXED_HOLES if mixed else 1)) + converted
 

@@ -39,7 +39,7 @@ def tensor_key(index: int, site: Site, decl: ParamDecl) -> str:
     A base tensor is named by its place, whichever placement trains it; shared ones by their share name.
     """
     if decl.base:
-        return f"base.{decl.share or site.path}.{decl.base}"
+        return f"base.{decl.share or (site.tied_to if decl.base == 'weight' else None) or site.path}.{decl.base}"
     return f"{index}.{decl.share or site.path}.{decl.name}"
 
 

@@ -17,8 +17,9 @@ class Family:
     model, where the two differ. ``blocks``: how the lists of blocks are called (a regular expression).
     ``conv1d``: linear weights inside the blocks are stored d_in x d_out. ``plain_ffn``: where one module holds the
     feed-forward, it returns that alone, without the residual stream. ``open_attention``: attention goes through
-    transformers' common interface, where keys can be put before its own. ``channels_first``: roles of norms over the
-    second axis of a feature map. ``unused_positions``: how many of the configured positions no token can have.
+    transformers' common interface, where keys can be put before its own. ``packs``: rows packed into one sequence do
+    not see each other. ``channels_first``: roles of norms over the second axis of a feature map.
+    ``unused_positions``: how many of the configured positions no token can have.
     """
 
     kind: ModelKind
@@ -30,6 +31,7 @@ class Family:
     conv1d: bool = False
     plain_ffn: bool = True
     open_attention: bool = True
+    packs: bool = True
     channels_first: frozenset[str] = frozenset()
     unused_positions: int = 0
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -98,10 +100,10 @@ FAMILIES: dict[str, Family] = {
     "gpt_neo": Family("decoder", "transformer.", tied=True, open_attention=False),
     "gptj": Family("decoder", "transformer.", open_attention=False),
     "gpt_neox": Family("decoder", "gpt_neox.", renames=(("embed_out.", "lm_head."),)),
-    "opt": Family("decoder", "model.", tied=True),
-    "bloom": Family("decoder", "transformer.", tied=True, plain_ffn=False, open_attention=False),
-    "falcon": Family("decoder", "transformer.", tied=True, open_attention=False),
-    "mpt": Family("decoder", "transformer.", tied=True, plain_ffn=False, open_attention=False),
+    "opt": Family("decoder", "model.", tied=True, packs=False),
+    "bloom": Family("decoder", "transformer.", tied=True, plain_ffn=False, open_attention=False, packs=False),
+    "falcon": Family("decoder", "transformer.", tied=True, open_attention=False, packs=False),
+    "mpt": Family("decoder", "transformer.", tied=True, plain_ffn=False, open_attention=False, packs=False),
     "mixtral": Family("decoder", "model.", renames=((".block_sparse_moe.", ".mlp."),), roles=_ROUTERS),
     "qwen2_moe": _MIXTURE,
     "qwen3_moe": _MIXTURE,

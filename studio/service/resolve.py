@@ -17,9 +17,10 @@ from studio.datasets.interpret import suggest_mapping
 from studio.datasets.labels import find_labels
 from studio.datasets.store import StoredDataset
 from studio.extensions.bridge import bridge_problems
-from studio.extensions.declaring import Declared, count_tensors, declare_at, fit_params
+from studio.extensions.declaring import GATE, Declared, count_tensors, declare_at, fit_params
 from studio.extensions.methods import Method, open_method
 from studio.extensions.registry import discover
+from studio.models.families import family_of
 from studio.models.sites import find_sites, sites_for_task
 from studio.models.where import check_words, select
 from studio.service.devices import choose_device, list_devices
@@ -241,15 +242,26 @@ def _place(
     except StudioError as error:
         found.problem(place, error.message, error.hint)
         return
+    resolved = ResolvedPlacement(method, where, params, chosen, declared, placement.gate, tokens)
+    if objection := _objection(place, resolved, sites):
+        found.problems.append(objection)
+    else:
+        found.placements.append(resolved)
+
+
+def _objection(place: str, resolved: ResolvedPlacement, sites: tuple[Site, ...]) -> Problem | None:
+    """Why a placement that could be declared would do nothing, or not what it says."""
+    method, declared = resolved.method, resolved.declared
     if not declared:
         roles = sorted({site.role for site in sites if method.traits.takes(site)})
-        found.problem(f"{place}.where", f"selects nothing that {method.id} can train in this model",
-                      f"roles it can sit on here: {', '.join(roles)}")  # fmt: skip
-        return
-    if placement.gate is not None and (tokens or all(site.kind == "attention" for site, _ in declared)):
-        found.problem(f"{place}.gate", f"{method.id} changes no output or weight that a gate could scale", "remove it")
-        return
-    found.placements.append(ResolvedPlacement(method, where, params, chosen, declared, placement.gate, tokens))
+        return Problem(f"{place}.where", f"selects nothing that {method.id} can train in this model",
+                       f"roles it can sit on here: {', '.join(roles)}")  # fmt: skip
+    own = [decl for _, decls in declared for decl in decls if decl.base is None and decl.name != GATE]
+    if resolved.gate is not None and (
+        not own or resolved.extra_tokens or all(site.kind == "attention" for site, _ in declared)
+    ):
+        return Problem(f"{place}.gate", f"{method.id} changes no output or weight that a gate could scale", "remove it")
+    return None
 
 
 def _resolve_device(found: Resolved, train: TrainSpec, devices: list[DeviceFacts]) -> None:
@@ -288,6 +300,10 @@ def _check_task(found: Resolved, task: str) -> None:
             f"{longest - virtual} at most",
         )  # fmt: skip
     if found.spec and found.spec.train.packing is True:
+        family = family_of(found.model.model_type)
+        if family is None or not family.packs:
+            found.problem("train.packing", f"packed rows of a {found.model.model_type} would see each other",
+                          "use false or auto")  # fmt: skip
         for p in found.placements:
             if not p.method.traits.packs:
                 found.problem("train.packing", f"{p.method.id} needs rows apart", "use false or auto")

@@ -85,6 +85,34 @@ def test_that_gated_placements_merge_to_what_they_compute(llama: Path, use: str,
     assert torch.allclose(logits(merge_into_base(attached)), tuned, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "pair", [("lora", "hira"), ("hira", "lora"), ("lora", "dora"), ("dora", "lora"), ("ia3", "lokr")]
+)
+def test_that_two_placements_on_one_site_merge_to_what_they_compute(llama: Path, pair: tuple[str, str]) -> None:
+    attached = tune(llama, *((use, "role in (q, v, down)", {}, None) for use in pair))
+    tuned = logits(attached.model)
+    assert torch.allclose(logits(merge_into_base(attached)), tuned, atol=1e-5)
+
+
+@pytest.mark.parametrize("use", ["hira", "sparse-mask"])
+def test_that_recomputing_leaves_no_merged_weight_behind(llama: Path, use: str) -> None:
+    params = {"count": 500} if use == "sparse-mask" else {}
+    attached = tune(llama, (use, "kind == linear and layer >= 0", params, None))
+    model = attached.model
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})  # type: ignore[operator]
+    model.train()
+    model(input_ids=torch.arange(4, 14)[None]).logits.square().mean().backward()
+    assert not [path for path, module in model.named_modules() if "weight" in vars(module)]
+    model.eval()
+    with bare(model):
+        assert torch.equal(logits(model), logits(load(llama)))
+
+
+def test_that_a_tied_tensor_is_counted_and_trained_once(llama: Path) -> None:
+    attached = tune(llama, ("full", "role in (embed, head)", {}, None), dtype=torch.bfloat16)
+    assert list(attached.tensors) == ["base.embed_tokens.weight"]
+
+
 def test_that_a_gate_reads_the_input_and_starts_half_open(llama: Path) -> None:
     attached = tune(llama, ("lora", "role == q", {}, "input"))
     shapes = {tuple(t.shape) for name, t in attached.tensors.items() if name.endswith("._gate")}
@@ -98,7 +126,7 @@ def test_that_a_gate_reads_the_input_and_starts_half_open(llama: Path) -> None:
         merge_into_base(attached)
 
 
-@pytest.mark.parametrize("use", ["lora", "sparse-mask", "ia3", "loha"])
+@pytest.mark.parametrize("use", ["lora", "sara", "ia3", "loha"])
 def test_that_experts_are_tuned_each_on_its_own_and_merge(mixture: Path, use: str) -> None:
     where = "role in (expert_gate_up, expert_down)"
     attached = tune(mixture, (use, where, {}, None))
