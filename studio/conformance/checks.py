@@ -1,6 +1,7 @@
 """The checks of a method on one family, in the order of the report: each passes, fails with a sentence or does not
 apply. Those of the plugin itself, whatever the model, are in ``sources``."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -375,7 +376,10 @@ def check_tracing(bench: Bench, folder: Path) -> None:
 
     torch._dynamo.reset()
     compiled = torch.compile(compute, backend="eager", fullgraph=True)
-    expected, traced = compute(at.tensors, weight, bias)[0], compiled(at.tensors, weight, bias)[0]
+    expected = compute(at.tensors, weight, bias)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what torch's tracer does itself
+        traced = compiled(at.tensors, weight, bias)[0]
     require(apart(traced, expected) <= CLOSE, "the traced function answers differently")
 
 
