@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 Kind = Literal["linear", "conv", "embedding", "norm", "attention", "ffn", "block", "model"]
@@ -67,12 +68,12 @@ class ParamDecl:
     role: TensorRole = "trained"
     dtype: DType = "float32"
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Scalars of the tensor."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Trainable scalars of the tensor."""
         return self.size if self.role == "trained" else 0
