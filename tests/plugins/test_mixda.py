@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import gelu, linear, relu
 
+from studio.core.errors import PluginError
 from studio.engine.attach import Attached
 from studio.engine.batches import Row, collate
 from studio.engine.flow import tokens_of
@@ -107,7 +108,7 @@ def test_that_a_sequence_takes_the_gate_of_its_first_token_also_in_a_packed_row(
 def test_that_a_gate_per_sequence_is_refused_on_a_decoder(tmp_path: Path) -> None:
     folder = tiny.make_llama(tmp_path / "m")
     attached = tune(folder, gate=SOFTMAX)
-    with pytest.raises(ValueError, match="needs an encoder"):
+    with pytest.raises(PluginError, match="needs an encoder"):
         adapting.answer(attached.model)
 
 
