@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
-ORDINARY_MS = 1.3
+ORDINARY_MS = 1.1
 
 
 class Heartbeat:
