@@ -18,7 +18,7 @@ from studio.service import runs
 from studio.service.start_run import start_run
 
 METHODS = (
-    "lora", "dora", "houlsby-adapter", "parallel-adapter", "compacter", "prefix-tuning", "prompt-tuning", "reft",
+    "lora", "dora", "houlsby-adapter", "parallel-adapter", "compacter", "prefix-tuning", "pfeiffer-adapter", "reft",
     "sparse-mask", "loha",
 )  # fmt: skip
 ENDED = {"completed", "failed", "crashed", "stopped"}
