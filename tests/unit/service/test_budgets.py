@@ -1,10 +1,12 @@
 """Budgets: every method sized below, filled to the last parameter where asked, and refused in words where it cannot."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from studio.models.families import FAMILIES
 from studio.service.plan_run import plan_run
 from tests.helpers import tiny
 
@@ -86,3 +88,13 @@ def test_that_one_of_pefts_methods_is_filled_beside_its_own_sites(spec: dict[str
     assert plan is not None
     assert plan.trainable == 4_001
     assert not set(plan.placements[0].sites) & set(plan.placements[1].sites)
+
+
+def test_that_packing_is_refused_where_packed_rows_would_see_each_other(
+    spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec["train"]["packing"] = True
+    assert plan_run(spec).plan is not None
+    assert [name for name in ("opt", "bloom", "falcon", "mpt") if FAMILIES[name].packs] == []
+    monkeypatch.setitem(FAMILIES, "llama", replace(FAMILIES["llama"], packs=False))
+    assert [problem.where for problem in plan_run(spec).problems] == ["train.packing"]
