@@ -129,13 +129,35 @@ class Failed(Event):
 
 @dataclass(frozen=True)
 class Measured(Event):
-    """What the run really used, over all its sessions: peak bytes, seconds, watt-hours."""
+    """What the run really used, over all its sessions: peak bytes, seconds, watt-hours.
+
+    ``energy_method`` names the meter ("energy counter", "averaged power", "both", "none"); ``unmetered_s`` of the
+    seconds are in no energy figure; ``shared``: other processes used the device too (None: not known).
+    ``allocated_bytes`` is the peak that the tensors took, where the allocator tells, without what the process and
+    its allocator hold besides.
+    """
 
     kind: ClassVar[str] = "measured"
     peak_bytes: int
     seconds: float
     seconds_per_step: float
     tokens_per_second: float
+    watt_hours: float | None = None
+    energy_method: str = ""
+    unmetered_s: float = 0.0
+    shared: bool | None = None
+    allocated_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class EpochEnded(Event):
+    """One pass over the training rows (the last may be cut short), with what it took alone; evals included."""
+
+    kind: ClassVar[str] = "epoch"
+    epoch: int
+    step: int
+    seconds: float
+    tokens: int
     watt_hours: float | None = None
 
 
@@ -152,7 +174,7 @@ KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
         StateChanged, PhaseChanged, Metrics, Evaluated, Sampled, DeviceRead, CheckpointSaved,
-        Resumed, ArtifactWritten, Noticed, Failed, Measured,
+        Resumed, ArtifactWritten, Noticed, Failed, Measured, EpochEnded,
     )
 }  # fmt: skip
 

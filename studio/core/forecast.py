@@ -64,17 +64,34 @@ class EnergyForecast(Forecast):
 class Advice(Forecast):
     """One change that would help: in words, its effect, and the spec patch that makes it.
 
-    ``patch`` maps dotted spec paths to values, e.g. ``{"train.checkpointing": True}``.
+    ``patch`` maps dotted spec paths to values, e.g. ``{"train.checkpointing": True}``. ``slower`` is the run's
+    time with the change by its time without (1.3: 30 % longer). ``fits`` says whether this change alone suffices.
     """
 
     change: str
     saves_bytes: int
     patch: dict[str, Any]
+    slower: float | None = None
+    fits: bool = True
+
+
+class Room(Forecast):
+    """The most that would still fit: rows of the planned length at once, tokens per row at the planned micro-batch.
+
+    0 where not even one row, or not the shortest sensible row, fits.
+    """
+
+    micro_batch: int
+    max_length: int
 
 
 class Uncorrected(Forecast):
-    """The formula's own figures, before any correction from past runs: what later corrections are learned from."""
+    """The figures before any correction from past runs: what later corrections are learned from.
 
+    ``basis`` says where ``peak_bytes`` came from; errors of one basis say nothing about another.
+    """
+
+    basis: Basis = "formula"
     peak_bytes: int
     seconds_per_step: float
     watts: float | None = None
@@ -91,5 +108,19 @@ class Estimate(Forecast):
     device: str
     basis: Basis
     evidence: str  # one sentence: what the figures rest on
+    fallback: str = ""  # why the figures rest on less than they could, e.g. what the simulation failed at
     advice: tuple[Advice, ...] = ()
+    room: Room | None = None
     uncorrected: Uncorrected | None = None
+
+
+class DeviceFit(Forecast):
+    """Whether one device could run a spec: a device of this machine, or a common card with all its memory free."""
+
+    name: str
+    here: bool
+    total_bytes: int
+    free_bytes: int
+    need_bytes: int
+    verdict: Literal["fits", "close", "does not fit", "unknown"]
+    seconds: float

@@ -13,7 +13,10 @@ WIDTHS: dict[str, int] = {"bf16": 2, "fp16": 2, "fp32": 4}  # bytes of a scalar
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """What the formula said about a finished run, uncorrected, and what the run then measured."""
+    """What was foreseen of a finished run, uncorrected, and what the run then measured.
+
+    ``basis`` is where the foreseen bytes came from; ``method`` joins the placements' plugins with " + ".
+    """
 
     device: str  # the device's name
     model_type: str
@@ -24,6 +27,11 @@ class MeasuredRun:
     measured_bytes: int | None = None
     measured_seconds_per_step: float | None = None
     measured_watts: float | None = None
+    basis: str = "formula"
+    method: str = ""
+    driver: str = ""
+    torch: str = ""
+    attention: str = "sdpa"
 
 
 @dataclass(frozen=True)
