@@ -1,15 +1,22 @@
 """Energy between two moments, from the most trustworthy meter that a device has."""
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Literal
 
+from studio.core.errors import MachineError
 from studio.core.facts import DeviceSample
 from studio.devices.machine import power_is_averaged, sample
 from studio.devices.sampler import Read
 
 AVERAGE_S = 1.0  # the stretch that averaged power looks back on
 LONGEST_STEP_S = 10.0  # a trapezoid over a longer gap (a suspended laptop) would be invention
+LATE_S = 1.0  # a sample that is older than the last by less was overtaken by another thread's
+REFRESH_S = 0.1  # how often most boards renew counter and power
+LOOK_S = 0.01
+NEAR_S = 0.003  # closer to the refreshes than this, steps and readings hardly move against each other
+MANY_REFRESHES = 5  # a step that spans more is read in enough places to be fair
 
 Method = Literal["energy counter", "averaged power", "both", "none"]
 
@@ -20,7 +27,7 @@ class Energy:
 
     ``joules`` is None when the device has no meter. ``unmetered_s`` of ``seconds`` are in no figure. ``shared``
     says whether other processes used the device meanwhile (None: the driver does not tell); their energy is
-    in ``joules`` too.
+    in ``joules`` too. A GPU's figure is that of its board alone.
     """
 
     joules: float | None
@@ -35,13 +42,17 @@ class EnergyMeter:
 
     A device with an energy counter needs reading only when somebody asks; for one without, ``add`` must be fed
     samples about once a second. The counter is trusted first, then the trapezoid of averaged power; instants of
-    power are never integrated, because their polling aliases with the steps of a training run.
+    power are never integrated, because their polling aliases with the steps of a training run. A device that the
+    driver does not find costs its figure and no more.
+
+    Readings that are renewed every 0.1 s miss up to that much at either end (2.7 % of 6 s under a load that swings
+    between 60 and 300 W), so the meter begins at a renewal and ``settle`` waits for one.
     """
 
     def __init__(
         self, device_id: str, pid: int | None = None, *, averaged: bool | None = None, read: Read | None = sample
     ) -> None:
-        self._averaged = power_is_averaged(device_id) if averaged is None else averaged
+        self._averaged = averaged
         self._device_id = device_id
         self._read = read
         self._lock = threading.Lock()
@@ -55,12 +66,14 @@ class EnergyMeter:
         self._pending_j = 0.0  # power since ``_counted``, kept in case the counter does not come back
         self._pending_s = 0.0
         self._shared: bool | None = None
-        self._take()
+        self.settle()
 
     def add(self, sample: DeviceSample) -> None:
-        """Take in the next sample; one that is older than the last adds nothing but its counter."""
+        """Take in the next sample; after the clock was set back, it adds nothing but its counter."""
         with self._lock:
             if self._last is not None:
+                if 0 < self._last.time - sample.time < LATE_S:
+                    return
                 self._add_power(self._last, sample)
             if sample.energy_j is not None:
                 self._add_counter(sample.time, sample.energy_j)
@@ -68,19 +81,31 @@ class EnergyMeter:
             self._last = sample
             self._note_sharing(sample)
 
-    def joules(self) -> float | None:
-        """Energy since the meter was made, up to now; None if the device has no meter."""
-        self._take()
-        return self.total().joules
-
     def total(self) -> Energy:
-        """The energy from the first to the last sample."""
+        """The energy since the meter was made, up to now."""
+        self._include(self._take())
         with self._lock:
             return self._total()
 
-    def _take(self) -> None:
-        if self._read is not None:
-            self.add(self._read(self._device_id, self._pid))
+    def settle(self) -> None:
+        """Wait until the reading is renewed, 0.15 s at most: a ``total`` right after it is true to 0.01 s."""
+        first = latest = self._take()
+        for _ in range(round(1.5 * REFRESH_S / LOOK_S)):
+            if _shown(first) is None or _shown(latest) != _shown(first):
+                break
+            time.sleep(LOOK_S)
+            latest = self._take()
+        self._include(latest)
+
+    def _take(self) -> DeviceSample | None:
+        try:
+            return self._read(self._device_id, self._pid) if self._read else None
+        except MachineError:
+            return None  # the sampler says why
+
+    def _include(self, taken: DeviceSample | None) -> None:
+        if taken is not None:
+            self.add(taken)
 
     def _total(self) -> Energy:
         seconds = self._last.time - self._first.time if self._first and self._last else 0.0
@@ -97,7 +122,11 @@ class EnergyMeter:
 
     def _add_power(self, before: DeviceSample, after: DeviceSample) -> None:
         step_s = after.time - before.time
-        if not self._averaged or before.power_w is None or after.power_w is None or not 0 < step_s <= LONGEST_STEP_S:
+        if before.power_w is None or after.power_w is None or not 0 < step_s <= LONGEST_STEP_S:
+            return
+        if self._averaged is None:  # asked only now that the device surely answers
+            self._averaged = power_is_averaged(self._device_id)
+        if not self._averaged:
             return
         trapezoid_j = step_s * (before.power_w + after.power_w) / 2
         # the average lags by half its stretch; over consecutive steps only the ends of this sum remain
@@ -126,9 +155,26 @@ class EnergyMeter:
         self._shared = bool(self._shared) or bool(others)
 
 
+def _shown(sample: DeviceSample | None) -> float | None:
+    """The reading that the energy is taken from."""
+    if sample is None:
+        return None
+    return sample.power_w if sample.energy_j is None else sample.energy_j
+
+
 def _name(counter_s: float, power_s: float) -> Method:
     if counter_s and power_s:
         return "both"
     if counter_s:
         return "energy counter"
     return "averaged power" if power_s else "none"
+
+
+def near_cadence(step_s: float) -> bool:
+    """Whether steps of this length beat with the 0.1 s in which boards renew their power readings.
+
+    Boards that look at 25 ms of each 100 see the same part of every such step. At steps of exactly 0.1 s (75 % at
+    310 W, 25 % at 110 W) that simulates to a standard deviation of 23 %, against under 1 % at 0.23 s.
+    """
+    refreshes = round(step_s / REFRESH_S)
+    return 1 <= refreshes <= MANY_REFRESHES and abs(step_s - refreshes * REFRESH_S) <= NEAR_S

@@ -10,6 +10,7 @@ from studio.devices.reading import Missing
 
 POWERCAP = Path("/sys/class/powercap")
 SHORTEST_MEAN_S = 0.2
+MOST_W = 2000.0  # no package draws as much; what would have, was a counter that began anew
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,15 @@ class Package:
 class Rapl:
     """Adds up the packages' counters across their wraps; one reader per process.
 
-    A counter wraps after some ten minutes at full power, so it has to be read more often than that.
+    A counter wraps after some ten minutes at full power, so it has to be read more often than that. One that began
+    anew (after the machine slept) adds what it shows: what it counted before that, unread, is lost.
     """
 
     def __init__(self, root: Path = POWERCAP, clock: Callable[[], float] = time.monotonic) -> None:
         self._root = root
         self._clock = clock
         self._lock = threading.Lock()
-        self._last_uj: dict[Path, int] = {}
+        self._last: dict[Path, tuple[float, int]] = {}  # when, microjoules
         self._sum_uj = 0
         self._previous: tuple[float, float] | None = None  # when, joules
 
@@ -51,12 +53,15 @@ class Rapl:
             return joules, self._mean_w(joules)
 
     def _advance(self, package: Package) -> None:
-        now_uj = int(package.counter.read_text())
-        gained_uj = now_uj - self._last_uj.get(package.counter, now_uj)
+        now, now_uj = self._clock(), int(package.counter.read_text())
+        before, before_uj = self._last.get(package.counter, (now, now_uj))
+        gained_uj = now_uj - before_uj
         if gained_uj < 0:
             gained_uj += package.wraps_at_uj
+            if gained_uj > MOST_W * 1e6 * max(1.0, now - before):
+                gained_uj = now_uj
         self._sum_uj += gained_uj
-        self._last_uj[package.counter] = now_uj
+        self._last[package.counter] = now, now_uj
 
     def _mean_w(self, joules: float) -> float | None:
         now = self._clock()

@@ -126,12 +126,12 @@ def test_that_a_meter_without_samples_has_no_figure() -> None:
 
 
 def test_that_a_counter_is_read_when_somebody_asks() -> None:
-    readings = iter([reading(0, 100), reading(60, 350), reading(61, 360)])
+    readings = iter([reading(0, 90), reading(0.1, 100), reading(60, 350), reading(61, 360)])
     meter = EnergyMeter("cuda:0", averaged=True, read=lambda _device, _pid: next(readings))
-    assert (meter.joules(), meter.joules()) == (250, 260)
+    assert (meter.total().joules, meter.total().joules) == (250, 260)
 
 
 def test_that_a_device_without_a_meter_has_no_joules() -> None:
     times = iter([0.0, 1.0])
     meter = EnergyMeter("cpu", averaged=True, read=lambda _device, _pid: reading(next(times)))
-    assert meter.joules() is None
+    assert meter.total().joules is None
