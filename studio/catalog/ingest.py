@@ -1,7 +1,7 @@
 """Folding a run's new events into its row, its summaries and its curves, exactly once."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +31,20 @@ def positions(run_id: str | None = None) -> dict[str, LogPosition]:
     return {found: LogPosition(*rest) for found, *rest in rows}
 
 
-def ingest(run_id: str, events: Iterable[Event], *, start: int, end: int, log_bytes: int, died: bool) -> bool:
+def ingest(
+    run_id: str,
+    events: Iterable[Event],
+    *,
+    start: int,
+    end: int,
+    log_bytes: int,
+    died: bool,
+    versions: Mapping[str, str],
+) -> bool:
     """Fold in the events between the byte offsets; False if another process has already read past ``start``.
 
-    ``died``: no worker holds the run, so that a state in which one should means it crashed.
+    ``died``: no worker holds the run, so that a state in which one should means it crashed. ``versions``: what the
+    worker said of ``torch`` and ``driver`` so far.
     """
     with DATABASE.atomic("IMMEDIATE"):
         run = Run.select(Run.key, Run.log_offset, Run.error).where(Run.id == run_id).namedtuples().first()
@@ -46,7 +56,7 @@ def ingest(run_id: str, events: Iterable[Event], *, start: int, end: int, log_by
             snapshot.apply(event)
             _collect(buffer, event)
         _store(run.key, snapshot, buffer)
-        columns = _columns(snapshot, died=died)
+        columns = {**_columns(snapshot, died=died), **versions}
         Run.update(log_offset=end, log_bytes=log_bytes, **columns).where(Run.key == run.key).execute()
         if columns["error"] != run.error:
             index_run(run.key)
@@ -108,6 +118,8 @@ def _columns(snapshot: RunSnapshot, *, died: bool) -> dict[str, Any]:
         "tokens_per_second": measured.tokens_per_second if measured else None,
         "watt_hours": measured.watt_hours if measured else None,
         "peak_bytes": measured.peak_bytes if measured else None,
+        "unmetered_s": measured.unmetered_s if measured else 0.0,
+        "shared": measured.shared if measured else None,
         "error": snapshot.error.message if snapshot.error else DIED if crashed else "",
     }
 

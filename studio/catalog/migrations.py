@@ -21,7 +21,17 @@ def m001_runs_and_curves(connection: sqlite3.Connection) -> None:
         )
 
 
-MIGRATIONS: tuple[Migration, ...] = (m001_runs_and_curves,)
+def m002_what_forecasts_learn_from(connection: sqlite3.Connection) -> None:
+    """How a run was foreseen, with what it ran and how its energy was metered; the next refresh reads it."""
+    for column in (
+        "basis TEXT NOT NULL DEFAULT 'formula'", "driver TEXT NOT NULL DEFAULT ''", "torch TEXT NOT NULL DEFAULT ''",
+        "unmetered_s REAL NOT NULL DEFAULT 0", "shared INTEGER",
+    ):  # fmt: skip
+        connection.execute(f"ALTER TABLE run ADD COLUMN {column}")
+    connection.execute("UPDATE run SET log_bytes = 0")  # as if the logs had grown
+
+
+MIGRATIONS: tuple[Migration, ...] = (m001_runs_and_curves, m002_what_forecasts_learn_from)
 
 _M001 = """
 CREATE TABLE run (

@@ -89,10 +89,19 @@ def tag_counts() -> dict[str, int]:
 
 def list_measurements(limit: int) -> list[Measurement]:
     """The newest finished runs that have both a prediction and a measurement, trashed ones included."""
+    return [Measurement(*row) for row in tuples(_finished(limit))]
+
+
+def list_forecasts(limit: int) -> list[tuple[Measurement, dict[str, Any]]]:
+    """The runs of ``list_measurements``, each with the estimate that was shown before it began."""
+    query = _finished(limit).select_extend(Document.estimate).join(Document)
+    return [(Measurement(*row), json.loads(estimate)) for *row, estimate in tuples(query)]
+
+
+def _finished(limit: int) -> Any:
     query = Run.select(*(getattr(Run, name) for name in Measurement.__dataclass_fields__))
     known = Run.predicted_bytes.is_null(False) & Run.peak_bytes.is_null(False) & Run.seconds_per_step.is_null(False)
-    finished = query.where(Run.state.in_(("completed", "stopped")) & known)
-    return [Measurement(*row) for row in tuples(finished.order_by(Run.created.desc()).limit(limit))]
+    return query.where(Run.state.in_(("completed", "stopped")) & known).order_by(Run.created.desc()).limit(limit)
 
 
 def _key(run_id: str) -> int:

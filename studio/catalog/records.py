@@ -66,6 +66,7 @@ def _columns(record: RunRecord) -> dict[str, Any]:
         "predicted_bytes": _at(record.estimate, "uncorrected", "peak_bytes"),
         "predicted_seconds_per_step": _at(record.estimate, "uncorrected", "seconds_per_step"),
         "predicted_watts": _at(record.estimate, "uncorrected", "watts"),
+        "basis": str(_at(record.estimate, "uncorrected", "basis") or "formula"),
         "parent": record.labels.parent,
         **_label_columns(record.labels, str(spec.get("name") or record.id)),
     }

@@ -91,11 +91,23 @@ class RunFilter:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A finished run's prediction before any correction, and what was measured; bytes, seconds, watts."""
+    """A finished run's prediction before any correction, and what was measured; bytes, seconds, watts.
 
+    ``basis`` is where ``predicted_bytes`` came from. ``unmetered_s`` of the ``seconds`` are not in the energy;
+    ``shared`` says whether others used the device meanwhile (None: not known).
+    """
+
+    id: str
+    name: str
     model_fingerprint: str
     device: str
     precision: str
+    method: str
+    basis: str
+    driver: str
+    torch: str
+    step: int
+    steps: int | None
     predicted_bytes: int
     predicted_seconds_per_step: float
     predicted_watts: float | None
@@ -103,3 +115,5 @@ class Measurement:
     seconds_per_step: float
     seconds: float
     watt_hours: float | None
+    unmetered_s: float
+    shared: bool | None

@@ -9,6 +9,7 @@ import pytest
 
 from studio.catalog import migrations
 from studio.catalog.connection import find_damage, opened, set_aside
+from studio.catalog.ingest import LogPosition, positions
 from studio.catalog.migrations import migrate
 from studio.catalog.models import DATABASE, TABLES, Run, execute
 from studio.catalog.queries import list_rows, load_run
@@ -50,6 +51,9 @@ def test_that_a_file_of_the_first_schema_still_opens(tmp_path: Path) -> None:
         stored = load_run("20260101-000000-first-aaaa")
         assert stored is not None
         assert stored.snapshot.state == "completed"
+        run = Run.get()
+        assert (run.basis, run.driver, run.torch, run.unmetered_s, run.shared) == ("formula", "", "", 0.0, None)
+        assert positions()[run.id] == LogPosition("completed", offset=10, log_bytes=0)  # read anew at the next refresh
 
 
 def add_color(connection: sqlite3.Connection) -> None:
@@ -65,8 +69,8 @@ def test_that_a_file_is_backed_up_before_it_is_migrated(tmp_path: Path, monkeypa
     path = tmp_path / "catalog.db"
     restore(path, "m001")
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, add_color))
-    assert migrate(path) == ["add_color"]
-    with closing(sqlite3.connect(tmp_path / "catalog.db.before-add_color")) as backup:
+    assert migrate(path)[-1] == "add_color"
+    with closing(sqlite3.connect(next(tmp_path.glob("catalog.db.before-*")))) as backup:
         assert backup.execute("SELECT count(*) FROM run").fetchone() == (1,)
         assert "color" not in [row[1] for row in backup.execute("PRAGMA table_info(run)")]
 
@@ -79,7 +83,7 @@ def test_that_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch
         migrate(path)
     with closing(sqlite3.connect(path)) as connection:
         assert "color" not in [row[1] for row in connection.execute("PRAGMA table_info(run)")]
-        assert migrations.applied(connection) == ["m001_runs_and_curves"]
+        assert migrations.applied(connection) == ["m001_runs_and_curves", "m002_what_forecasts_learn_from"]
 
 
 def test_that_a_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

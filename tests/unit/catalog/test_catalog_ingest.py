@@ -31,7 +31,8 @@ def steps(first: int, last: int, *, base: float = 0.0) -> ev.Metrics:
 
 def feed(run_id: str, events: Sequence[ev.Event], *, died: bool = False) -> bool:
     start = positions()[run_id].offset
-    return ingest(run_id, events, start=start, end=start + len(events), log_bytes=start + len(events), died=died)
+    end = start + len(events)
+    return ingest(run_id, events, start=start, end=end, log_bytes=end, died=died, versions={"torch": "2.13.0"})
 
 
 STORY: list[ev.Event] = [
@@ -110,13 +111,13 @@ def test_that_the_portions_in_which_a_log_arrives_do_not_matter(add_run: AddRun,
 def test_that_events_read_by_two_processes_count_once(add_run: AddRun) -> None:
     run_id = add_run()
     events = [steps(1, 3)]
-    assert ingest(run_id, events, start=0, end=9, log_bytes=9, died=False)
-    assert not ingest(run_id, events, start=0, end=9, log_bytes=9, died=False)
+    assert ingest(run_id, events, start=0, end=9, log_bytes=9, died=False, versions={})
+    assert not ingest(run_id, events, start=0, end=9, log_bytes=9, died=False, versions={})
     assert read_curve(run_id, "loss")[0].tolist() == [1, 2, 3]
 
 
 def test_that_a_run_the_catalog_does_not_know_is_left_alone(catalog: Path) -> None:
-    assert not ingest("nobody", [steps(1, 2)], start=0, end=1, log_bytes=1, died=False)
+    assert not ingest("nobody", [steps(1, 2)], start=0, end=1, log_bytes=1, died=False, versions={})
 
 
 @pytest.mark.parametrize(

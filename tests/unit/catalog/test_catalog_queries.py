@@ -49,7 +49,15 @@ def test_that_runs_sort_by_a_metric(add_run: AddRun) -> None:
     for run_id, value in (("a", 3.0), ("b", 1.0), ("c", None)):
         add_run(run_id)
         if value is not None:
-            ingest(run_id, [ev.Evaluated(1.0, 0, {"loss": value}, 1.0)], start=0, end=1, log_bytes=1, died=False)
+            ingest(
+                run_id,
+                [ev.Evaluated(1.0, 0, {"loss": value}, 1.0)],
+                start=0,
+                end=1,
+                log_bytes=1,
+                died=False,
+                versions={},
+            )
     assert ids(sort="metric:eval_loss") == ["b", "a", "c"]
     assert ids(sort="-metric:eval_loss") == ["a", "b", "c"]
 
@@ -93,7 +101,9 @@ def test_that_search_finds_words_of_names_notes_tags_and_errors(add_run: AddRun)
     add_run("first", name="Quick try", labels=Labels(notes="learning rate too high", tags=("paper-2",)))
     add_run("second", name="émile", data={"source": "path:/data/my_set.csv"})
     add_run("third", name="100% sure; DROP TABLE run")
-    ingest("third", [ev.Failed(1.0, "MachineError", "out of memory")], start=0, end=1, log_bytes=1, died=False)
+    ingest(
+        "third", [ev.Failed(1.0, "MachineError", "out of memory")], start=0, end=1, log_bytes=1, died=False, versions={}
+    )
     assert ids(RunFilter(text="learning")) == ["first"]
     assert ids(RunFilter(text="LEARN rate")) == ["first"]
     assert ids(RunFilter(text="paper")) == ["first"]
@@ -114,7 +124,7 @@ def test_that_new_labels_are_found_and_old_ones_are_not(add_run: AddRun) -> None
 
 def test_that_a_removed_run_leaves_nothing_behind(add_run: AddRun) -> None:
     run_id = add_run("a", labels=Labels(tags=("x",)))
-    ingest(run_id, [ev.Metrics(1.0, [1], {"loss": [1.0]})], start=0, end=1, log_bytes=1, died=False)
+    ingest(run_id, [ev.Metrics(1.0, [1], {"loss": [1.0]})], start=0, end=1, log_bytes=1, died=False, versions={})
     remove_runs(["a"])
     assert ids() == []
     assert ids(RunFilter(text="boolq")) == []
