@@ -1,8 +1,9 @@
 """The four kinds of failure; one boundary per process turns each into an event or a dialog."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from studio.core.paths import home
 from studio.core.problems import Problem
@@ -50,9 +51,18 @@ class InvalidSpecError(UserError):
 
 
 class MachineError(StudioError):
-    """The machine lacks something: disk, memory, driver, display; the message has the measured numbers."""
+    """The machine lacks something: disk, memory, driver, display; the message has the measured numbers.
+
+    ``details`` has them by name, where a program may want them.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self, message: str, *, where: str = "", hint: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.details = dict(details or {})
 
 
 def refused(error: OSError, place: str | Path = "") -> StudioError | None:

@@ -117,7 +117,12 @@ class Noticed(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """Why the run ended early: what, where, what to do; ``error`` is the error class."""
+    """Why the run ended early: what, where, what to do; ``error`` is the error class.
+
+    ``details`` has the measured figures behind it. Out of memory: ``phase``, ``step`` (those done), ``rows`` (at
+    once), ``asked_bytes``, ``held_bytes``, ``held`` (bytes by kind of tensor), ``total_bytes`` and ``free_bytes`` of
+    the device, and ``foreseen``, the forecast's ``total_bytes`` and ``parts``; each as far as it is known.
+    """
 
     kind: ClassVar[str] = "error"
     error: str
@@ -125,6 +130,7 @@ class Failed(Event):
     hint: str = ""
     where: str = ""
     traceback: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

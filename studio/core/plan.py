@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from studio.core.forecast import Estimate
 from studio.core.problems import Problem
-from studio.core.spec import Gate
+from studio.core.spec import Gate, OnOom
 
 PLAN_VERSION = 1
 
@@ -90,6 +90,7 @@ class Plan(PlanPart):
     keep_checkpoints: int
     early_stopping: int | None
     seed: int
+    on_oom: OnOom = "halve"
     limit_seconds: float | None = None
     limit_watt_hours: float | None = None
     date: str = ""

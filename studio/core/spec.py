@@ -15,6 +15,7 @@ LARGEST_SEED = 2**63 - 1
 Auto = Literal["auto"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "linear", "cosine"]
+OnOom = Literal["halve", "stop"]
 DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "prompt-completion", "text", "classification"]
 Task = Literal["sft", "classification"]
 Gate = Annotated[float, Field(allow_inf_nan=False)] | Literal["learned", "input"] | None
@@ -119,6 +120,11 @@ class TrainSpec(SpecPart):
         default=None, ge=1, description="Stop after this many evals without a better loss"
     )
     device: str = "auto"
+    on_oom: OnOom = Field(
+        default="halve",
+        description="When memory runs out: go on with half the rows at once (the same steps, slower), or stop",
+        json_schema_extra={"ui": {"label": "When memory runs out"}},
+    )
     seed: int = Field(default=0, ge=0, le=LARGEST_SEED)
 
     @field_validator("micro_batch", "eval_every", "save_every")

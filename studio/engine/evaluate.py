@@ -12,6 +12,12 @@ from studio.engine.batches import Batch, Row, collate, micro_batches
 from studio.engine.tasks import all_true, batch_logits, loss_sum, macro_f1, split_rows
 
 MOST_CHOICES = 20
+LEAST_ROWS_AT_ONCE = 4  # without gradients there is room for more rows than in training
+
+
+def eval_rows_at_once(plan: Plan) -> int:
+    """How many held-out rows the plan evaluates together."""
+    return max(plan.micro_batch, LEAST_ROWS_AT_ONCE)
 
 
 def answer_choices(rows: Sequence[Row], *, eos_id: int | None) -> list[int]:
@@ -45,9 +51,10 @@ def evaluate(
     *,
     pad_id: int,
     choices: Sequence[int] = (),
+    at_once: int | None = None,
     progress: Callable[[float], None] = lambda _: None,
 ) -> dict[str, float]:
-    """Metrics over ``rows``.
+    """Metrics over ``rows``, so many ``at_once`` (None: as planned).
 
     Classification: loss, accuracy, f1 (macro). Language: loss per trained token, perplexity,
     token_accuracy, exact_match (greedy decoding would write the whole completion: every token is the
@@ -60,7 +67,7 @@ def evaluate(
     try:
         with torch.inference_mode():
             done = 0
-            for chunk in micro_batches(rows, max(plan.micro_batch, 4)):
+            for chunk in micro_batches(rows, at_once or eval_rows_at_once(plan)):
                 batch = collate(chunk, pad_id=pad_id, device=plan.device, packed=False, classes=classes)
                 logits = batch_logits(model, batch)
                 tally.loss += loss_sum(logits, batch).item()

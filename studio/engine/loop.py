@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -14,13 +14,14 @@ from torch import Tensor
 from studio.api import Step
 from studio.core import events as ev
 from studio.core.errors import UserError
-from studio.core.units import format_seconds, format_watt_hours
-from studio.engine.batches import collate, micro_batches, step_rows
+from studio.engine.batches import Row, collate, micro_batches, step_rows
 from studio.engine.checkpoint import folder_bytes, load_tensors, prune_checkpoints, save_checkpoint
+from studio.engine.clock import Clock
 from studio.engine.evaluate import evaluate
 from studio.engine.generate import write_samples
 from studio.engine.optimizer import set_rate
 from studio.engine.plugins import after_step, extra_loss, method_metrics
+from studio.engine.recovery import with_fewer_rows
 from studio.engine.schedule import rate_factor
 from studio.engine.session import Session, put_tensors
 from studio.engine.tasks import batch_logits, loss_sum
@@ -28,7 +29,6 @@ from studio.engine.telemetry import Telemetry
 from studio.rundir.control import ControlReader
 
 SAMPLES = 3
-LIMIT_CHECK_S = 1.0
 Ending = Literal["completed", "stopped", "paused"]
 
 
@@ -36,40 +36,6 @@ class TrainingDivergedError(UserError):
     """The loss or a gradient is no longer a number."""
 
     exit_code = 1
-
-
-class Clock:
-    """Time and energy of this session, added to those of the sessions before it."""
-
-    def __init__(self, session: Session, telemetry: Telemetry, joules: Callable[[], float | None]) -> None:
-        self._session = session
-        self._telemetry = telemetry
-        self._before = session.progress.seconds, session.progress.joules
-        self._started = self._checked = time.monotonic()
-        self._joules = joules
-
-    def update(self) -> None:
-        """Bring the session's progress up to date."""
-        progress = self._session.progress
-        seconds, joules = self._before
-        progress.seconds = seconds + time.monotonic() - self._started
-        now = self._joules()
-        progress.joules = joules if now is None else (joules or 0.0) + now
-        progress.peak_bytes = max(progress.peak_bytes, self._telemetry.peak())
-
-    def over_limit(self) -> str | None:
-        """What the run has used up of the plan's limits, in words; looked at every ``LIMIT_CHECK_S``."""
-        if time.monotonic() - self._checked < LIMIT_CHECK_S:
-            return None
-        self._checked = time.monotonic()
-        self.update()
-        plan, progress = self._session.plan, self._session.progress
-        if plan.limit_seconds is not None and progress.seconds > plan.limit_seconds:
-            return f"the {format_seconds(plan.limit_seconds)} allowed"
-        joules = progress.joules or 0.0
-        if plan.limit_watt_hours is not None and joules > plan.limit_watt_hours * 3600:
-            return f"the {format_watt_hours(plan.limit_watt_hours)} allowed"
-        return None
 
 
 def train(session: Session, telemetry: Telemetry, control: ControlReader, checkpoints: Path, clock: Clock) -> Ending:
@@ -87,7 +53,7 @@ def train(session: Session, telemetry: Telemetry, control: ControlReader, checkp
     telemetry.phase("training")
     while progress.step < plan.steps:
         started = time.monotonic()
-        values = _step(session)
+        values = _fitting_step(session, telemetry)
         progress.step += 1
         values["seconds"] = time.monotonic() - started
         progress.train_seconds += values["seconds"]
@@ -99,6 +65,7 @@ def train(session: Session, telemetry: Telemetry, control: ControlReader, checkp
         if session.eval_rows and (last or progress.step % plan.eval_every == 0):
             improved = _evaluate(session, telemetry)
             telemetry.phase("training")
+        clock.end_epochs()
         ending = requests.poll()
         if ending is None and (used_up := clock.over_limit()):
             telemetry.notice(f"stopped: the run has used {used_up}", "warning")
@@ -106,7 +73,7 @@ def train(session: Session, telemetry: Telemetry, control: ControlReader, checkp
         if last or improved or ending or requests.save_now or progress.step % plan.save_every == 0:
             requests.save_now = False
             clock.update()
-            _save(session, telemetry, checkpoints)
+            save(session, telemetry, checkpoints)
         if ending and not last:
             return ending
         if plan.early_stopping is not None and progress.evals_since_best >= plan.early_stopping:
@@ -116,38 +83,65 @@ def train(session: Session, telemetry: Telemetry, control: ControlReader, checkp
     return "completed"
 
 
+def _fitting_step(session: Session, telemetry: Telemetry) -> dict[str, float]:
+    """One optimizer step, with so many rows at once as the memory takes; they are remembered."""
+
+    def attempt(rows: int) -> dict[str, float]:
+        session.progress.micro_batch = rows
+        return _step(session)
+
+    return with_fewer_rows(session, telemetry, session.micro_batch, attempt)
+
+
 def _step(session: Session) -> dict[str, float]:
-    """One optimizer step over an effective batch; its metrics."""
+    """The next optimizer step of the run; its metrics."""
+    plan, step = session.plan, session.progress.step
+    chosen = step_rows(len(session.train_rows), plan.effective_batch, step, plan.seed)
+    return step_over(session, [session.train_rows[i] for i in chosen])
+
+
+def step_over(session: Session, rows: Sequence[Row]) -> dict[str, float]:
+    """One optimizer step over the rows of an effective batch; its metrics."""
     plan, step = session.plan, session.progress.step
     rate = plan.learning_rate * rate_factor(plan.schedule, step, warmup=plan.warmup_steps, steps=plan.steps)
     set_rate(session.optimizer, rate)
-    chosen = [session.train_rows[i] for i in step_rows(len(session.train_rows), plan.effective_batch, step, plan.seed)]
     classes = plan.task == "classification"
-    terms = len(chosen) if classes else sum(int(row.trained[1:].sum()) for row in chosen)
+    terms = len(rows) if classes else sum(int(row.trained[1:].sum()) for row in rows)
     total, tokens = 0.0, 0
-    for rows in micro_batches(chosen, plan.micro_batch):
-        batch = collate(
-            rows, pad_id=session.encoder.pad_id, device=plan.device, packed=plan.packing, classes=classes
-        )  # fmt: skip
-        loss = loss_sum(batch_logits(session.model, batch), batch) / terms
-        session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    during = session.watch.during
+    for some in micro_batches(rows, session.micro_batch):
+        with during("forward pass", session.micro_batch):
+            batch = collate(
+                some, pad_id=session.encoder.pad_id, device=plan.device, packed=plan.packing, classes=classes
+            )  # fmt: skip
+            loss = loss_sum(batch_logits(session.model, batch), batch) / terms
+        with during("backward pass", session.micro_batch):
+            session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
         tokens += batch.tokens
     now = Step(step + 1, plan.steps, rate)
-    if (added := extra_loss(session.attached, now)) is not None:
-        session.scaler.scale(added).backward()  # type: ignore[no-untyped-call]
-        total += added.item()
+    with during("backward pass"):
+        if (added := extra_loss(session.attached, now)) is not None:
+            session.scaler.scale(added).backward()  # type: ignore[no-untyped-call]
+            total += added.item()
+    with during("optimizer step"):
+        norm = _update(session, now, total)
+    own = method_metrics(session.attached)
+    return {"loss": total, "learning_rate": rate, "grad_norm": norm, "tokens": tokens, **own}
+
+
+def _update(session: Session, now: Step, loss: float) -> float:
+    """Change the trained tensors by their gradients; the gradients' norm."""
     session.scaler.unscale_(session.optimizer)
     norm = _clip(session)
-    _check_finite(session, total, norm)
+    _check_finite(session, loss, norm)
     session.scaler.step(session.optimizer)
     scale = session.scaler.get_scale()
     session.scaler.update()
     if session.scaler.get_scale() >= scale:  # else the gradients overflowed and the step was skipped
         after_step(session.attached, now)
     session.optimizer.zero_grad(set_to_none=True)
-    own = method_metrics(session.attached)
-    return {"loss": total, "learning_rate": rate, "grad_norm": norm, "tokens": tokens, **own}
+    return norm
 
 
 def _clip(session: Session) -> float:
@@ -179,15 +173,14 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
     plan, progress = session.plan, session.progress
     report = telemetry.phase("evaluating the untuned model" if progress.step == 0 else "evaluating")
     started = time.monotonic()
-    metrics = evaluate(
-        session.model, session.eval_rows, plan, pad_id=session.encoder.pad_id, choices=session.choices, progress=report
-    )
+    metrics = with_fewer_rows(session, telemetry, session.eval_batch, lambda rows: _evaluated(session, rows, report))
     telemetry.emit(ev.Evaluated(time.time(), progress.step, metrics, time.monotonic() - started))
     if plan.task == "sft":
-        samples = write_samples(
-            session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device,
-            cache=not session.attached.recomputes,
-        )  # fmt: skip
+        with session.watch.during("writing samples"):
+            samples = write_samples(
+                session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device,
+                cache=not session.attached.recomputes,
+            )  # fmt: skip
         telemetry.emit(ev.Sampled(time.time(), progress.step, samples))
     if progress.step == 0:
         return False
@@ -198,18 +191,30 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
     return False
 
 
-def _save(session: Session, telemetry: Telemetry, checkpoints: Path) -> None:
+def _evaluated(session: Session, rows: int, report: Callable[[float], None]) -> dict[str, float]:
+    """Held-out metrics, so many rows at once, which are remembered."""
+    session.progress.eval_batch = rows
+    with session.watch.during("evaluation", rows):
+        return evaluate(
+            session.model, session.eval_rows, session.plan, pad_id=session.encoder.pad_id, choices=session.choices,
+            at_once=rows, progress=report,
+        )  # fmt: skip
+
+
+def save(session: Session, telemetry: Telemetry, checkpoints: Path) -> None:
+    """Write a checkpoint of the session as it stands, and delete those no longer kept."""
     progress = session.progress
     # The log reaches at least as far as the checkpoint: a worker killed right after it would otherwise go on
     # from here and leave a hole in the curve.
     telemetry.flush()
-    path = save_checkpoint(
-        checkpoints,
-        progress.step,
-        tensors=session.attached.saved(state=True),
-        optimizer={"optimizer": session.optimizer.state_dict(), "scaler": session.scaler.state_dict()},
-        state={"progress": asdict(progress)},
-    )
+    with session.watch.during("saving"):
+        path = save_checkpoint(
+            checkpoints,
+            progress.step,
+            tensors=session.attached.saved(state=True),
+            optimizer={"optimizer": session.optimizer.state_dict(), "scaler": session.scaler.state_dict()},
+            state={"progress": asdict(progress)},
+        )
     removed = prune_checkpoints(checkpoints, keep=session.plan.keep_checkpoints, best=progress.best_step)
     telemetry.emit(
         ev.CheckpointSaved(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ from studio.engine.attach import Attached, Placed, attach
 from studio.engine.batches import Row, collate, encode_rows, micro_batches
 from studio.engine.build import load_base
 from studio.engine.checkpoint import latest_checkpoint, load_checkpoint
-from studio.engine.evaluate import answer_choices
+from studio.engine.evaluate import answer_choices, eval_rows_at_once
+from studio.engine.memory import Watch, held_bytes
 from studio.engine.optimizer import build_optimizer
 from studio.engine.plugins import run_setup
 from studio.engine.start import take_start
@@ -32,7 +34,11 @@ CALIBRATION_ROWS = 64
 
 @dataclass
 class Progress:
-    """Where a run stands; saved in every checkpoint. Seconds and joules are summed over its sessions."""
+    """Where a run stands; saved in every checkpoint. Seconds and joules are summed over its sessions.
+
+    ``epoch_seconds``, ``epoch_joules`` and ``epoch_tokens`` say where the sums stood when the current epoch began.
+    ``micro_batch`` and ``eval_batch`` are the rows at once, fewer than planned where memory ran out.
+    """
 
     step: int = 0
     best_loss: float | None = None
@@ -42,7 +48,16 @@ class Progress:
     seconds: float = 0.0
     tokens: int = 0
     joules: float | None = None
+    unmetered_s: float = 0.0
+    energy_method: str = ""
+    shared: bool | None = None
     peak_bytes: int = 0
+    allocated_bytes: int | None = None
+    epoch_seconds: float = 0.0
+    epoch_joules: float = 0.0
+    epoch_tokens: int = 0
+    micro_batch: int | None = None
+    eval_batch: int | None = None
 
 
 @dataclass
@@ -60,6 +75,24 @@ class Session:
     scaler: "torch.amp.GradScaler"
     progress: Progress = field(default_factory=Progress)
     resumed: bool = False
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.plan.device, self._facts)
+
+    @property
+    def micro_batch(self) -> int:
+        """Rows at once in training."""
+        return self.progress.micro_batch or self.plan.micro_batch
+
+    @property
+    def eval_batch(self) -> int:
+        """Rows at once in evaluation."""
+        return self.progress.eval_batch or eval_rows_at_once(self.plan)
+
+    def _facts(self) -> dict[str, Any]:
+        held = held_bytes(self.model, self.attached, self.optimizer)
+        return {"held": held, "step": self.progress.step}
 
 
 def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session:
@@ -70,12 +103,17 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
         MachineError: the model does not fit.
         PluginError: a method misbehaves.
     """
-    encoder, train_rows, eval_rows = _load_rows(plan, telemetry)
+    watch = Watch(plan.device)
+    with watch.during("reading the data"):
+        encoder, train_rows, eval_rows = _load_rows(plan, telemetry)
     telemetry.phase("loading the model")
-    model = load_base(plan, pad_id=encoder.pad_id)
+    with watch.during("loading the model"):
+        model = load_base(plan, pad_id=encoder.pad_id)
+    watch.facts = lambda: {"held": held_bytes(model)}
     telemetry.phase("placing the method")
     sites = find_sites(Path(plan.model_path))
-    attached = attach(model, placements_of(plan, sites), sites=sites, train_head=plan.train_head, seed=plan.seed)
+    with watch.during("placing the method"):
+        attached = attach(model, placements_of(plan, sites), sites=sites, train_head=plan.train_head, seed=plan.seed)
     if attached.trainable != plan.trainable:
         raise BugError(f"the plan counted {plan.trainable:,} trainable parameters, {attached.trainable:,} were made")
     session = Session(
@@ -90,13 +128,14 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
         scaler=torch.amp.GradScaler("cuda", enabled=plan.precision == "fp16"),
     )
     checkpoint = latest_checkpoint(checkpoints)
-    if checkpoint is None:
-        run_setup(attached, encoder.encode_text, lambda: _calibration(session))
-        if plan.start:
-            take_start(attached, Path(plan.start))
-    else:
-        telemetry.phase("loading the checkpoint")
-        _restore(session, checkpoint)
+    with session.watch.during("placing the method"):
+        if checkpoint is None:
+            run_setup(attached, encoder.encode_text, lambda: _calibration(session))
+            if plan.start:
+                take_start(attached, Path(plan.start))
+        else:
+            telemetry.phase("loading the checkpoint")
+            _restore(session, checkpoint)
     return session
 
 

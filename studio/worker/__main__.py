@@ -9,7 +9,7 @@ from pathlib import Path
 
 from studio import __version__
 from studio.core import events as ev
-from studio.core.errors import StudioError
+from studio.core.errors import MachineError, StudioError
 from studio.core.facts import DeviceSample
 from studio.rundir.layout import RunFolder, read_json, write_json
 from studio.rundir.lock import RunLock
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
         try:
             _train(folder, log)
         except Exception as error:  # noqa: BLE001 - the process boundary: every failure becomes an event
-            failed = failure(error)
+            failed = failure(error, folder.estimate)
             log.append(failed, durable=True)
             log.append(ev.StateChanged(time.time(), "failed", failed.message), durable=True)
             traceback.print_exc()
@@ -36,12 +36,14 @@ def _train(folder: RunFolder, log: EventLog) -> None:
     log.append(ev.PhaseChanged(time.time(), "starting PyTorch"))
     import torch
 
-    from studio.devices import EnergyMeter, Sampler
+    from studio.devices import EnergyMeter, Sampler, list_devices
     from studio.engine.run import run
     from studio.engine.telemetry import Telemetry
 
     device = read_json(folder.plan)["device"]
-    write_json(folder.worker, {**read_json(folder.worker), **_versions(torch.__version__)})
+    driver = next((each.driver for each in list_devices() if each.id == device), "")
+    versions = {**_versions(torch.__version__), "driver": driver}
+    write_json(folder.worker, {**read_json(folder.worker), **versions})
     telemetry = Telemetry(log, device)
     meter = EnergyMeter(device, os.getpid())
 
@@ -52,22 +54,26 @@ def _train(folder: RunFolder, log: EventLog) -> None:
     sampler = Sampler(device, os.getpid(), 1.0, take)
     sampler.start()
     try:
-        state = run(folder, telemetry, meter.joules)
+        state = run(folder, telemetry, meter)
     finally:
         sampler.stop()
         telemetry.flush()
     telemetry.state(state)
 
 
-def failure(error: Exception) -> ev.Failed:
-    """The event that explains an exception; only the studio's own faults carry a traceback."""
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return ev.Failed(
-            time.time(), "OutOfMemory", str(error).splitlines()[0] if str(error) else "out of memory",
-            hint="lower micro_batch or max_length, turn on checkpointing, or choose fewer positions; then start anew",
-        )  # fmt: skip
+def failure(error: Exception, estimate: Path) -> ev.Failed:
+    """The event that explains an exception; only the studio's own faults carry a traceback.
+
+    What was held when memory ran out gets the parts that the run's ``estimate`` had foreseen beside it.
+    """
     if isinstance(error, StudioError):
-        return ev.Failed(time.time(), type(error).__name__, error.message, error.hint, error.where)
+        details = error.details if isinstance(error, MachineError) else {}
+        if "held" in details and estimate.is_file():
+            memory = read_json(estimate)["memory"]
+            details = {**details, "foreseen": {"total_bytes": memory["total_bytes"], "parts": memory["parts"]}}
+        return ev.Failed(time.time(), type(error).__name__, error.message, error.hint, error.where, details=details)
+    if isinstance(error, MemoryError):
+        return ev.Failed(time.time(), "OutOfMemory", "out of memory", hint="close other programs, then resume the run")
     return ev.Failed(
         time.time(), type(error).__name__, str(error) or type(error).__name__,
         hint="this is a fault of the studio or of a plugin; the traceback is in the log",

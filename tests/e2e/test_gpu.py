@@ -32,7 +32,9 @@ def test_that_every_precision_learns_and_reports_its_memory(model: Path, questio
     seen = losses(folder)
     assert seen[40] < seen[1]
     assert snapshot.measured is not None
-    assert snapshot.measured.peak_bytes > 0
+    assert snapshot.measured.allocated_bytes is not None
+    assert 0 < snapshot.measured.allocated_bytes <= snapshot.measured.peak_bytes
+    assert (snapshot.measured.watt_hours is None) == (snapshot.measured.energy_method == "none")
     readings = [event for event in read_all_events(folder.events) if isinstance(event, DeviceRead)]
     assert readings
     assert readings[-1].sample["device"].startswith("cuda")

@@ -11,6 +11,7 @@ import pytest
 from studio.core.events import Metrics
 from studio.core.paths import import_root
 from studio.core.state import fold
+from studio.rundir.layout import read_json
 from studio.rundir.lock import is_alive
 from studio.rundir.log import read_all_events
 from studio.service import control_run, runs
@@ -37,6 +38,7 @@ def test_that_a_run_ends_completed_with_an_adapter_and_its_numbers(tiny_llama: P
     assert shown["measured"]["peak_bytes"] > 0
     assert shown["metrics"]["loss"]["step"] == 8
     assert (folder.artifacts / "adapter" / "adapter_model.safetensors").is_file()
+    assert {"torch", "transformers", "driver"} <= read_json(folder.worker).keys()
     assert folder.stderr.read_text() == ""
     assert len(losses(folder)) == 8
 

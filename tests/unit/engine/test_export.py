@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from studio.core.plan import PlannedPlacement
+from studio.engine.clock import Clock
 from studio.engine.export import export_adapter
-from studio.engine.loop import Clock, train
+from studio.engine.loop import train
 from studio.engine.session import open_session
 from studio.engine.telemetry import Telemetry
 from studio.rundir.control import ControlReader
 from tests.helpers import plans, tiny
+from tests.helpers.metering import no_meter
 
 OpenTelemetry = Callable[[Path], Telemetry]
 IDS = torch.tensor([[5, 9, 11, 7, 30, 12]])
@@ -22,7 +24,7 @@ IDS = torch.tensor([[5, 9, 11, 7, 30, 12]])
 def train_plan(plan: Any, root: Path, open_telemetry: OpenTelemetry) -> Any:
     telemetry = open_telemetry(root)
     session = open_session(plan, root / "checkpoints", telemetry)
-    train(session, telemetry, ControlReader(root / "c"), root / "checkpoints", Clock(session, telemetry, lambda: None))
+    train(session, telemetry, ControlReader(root / "c"), root / "checkpoints", Clock(session, telemetry, no_meter))
     session.model.eval()
     return session
 

@@ -11,13 +11,16 @@ import torch
 
 from studio.core.events import Evaluated, Metrics, Noticed
 from studio.core.plan import Plan
+from studio.devices import Energy
 from studio.engine.checkpoint import save_checkpoint
-from studio.engine.loop import Clock, TrainingDivergedError, train
+from studio.engine.clock import Clock
+from studio.engine.loop import TrainingDivergedError, train
 from studio.engine.session import Session, open_session
 from studio.engine.telemetry import Telemetry
 from studio.rundir.control import ControlReader, send
 from studio.rundir.log import read_all_events
 from tests.helpers import plans, tiny
+from tests.helpers.metering import no_meter
 
 QUESTIONS = {"prompt": "{question} ?", "completion": "{answer}"}
 HEAD = 32 * 2 + 2  # classifier of the tiny BERT
@@ -57,7 +60,7 @@ class Runner:
     def train(self, session: Session, name: str = "run") -> str:
         folder = self.root / name
         control = ControlReader(folder / "control.jsonl")
-        clock = Clock(session, self.telemetry, lambda: None)
+        clock = Clock(session, self.telemetry, no_meter)
         ending = train(session, self.telemetry, control, folder / "checkpoints", clock)
         self.telemetry.flush()
         return ending
@@ -125,7 +128,7 @@ def test_that_a_resumed_run_repeats_the_uninterrupted_one_bit_for_bit(
     session = runner.open(plan, "parts")
     control = ControlReader(runner.root / "parts" / "control.jsonl")
     send(runner.root / "parts" / "control.jsonl", "pause")
-    clock = Clock(session, runner.telemetry, lambda: None)
+    clock = Clock(session, runner.telemetry, no_meter)
     assert train(session, runner.telemetry, control, runner.root / "parts" / "checkpoints", clock) == "paused"
     runner.telemetry.flush()
     torch.manual_seed(99)  # whatever happened in between
@@ -213,7 +216,7 @@ def test_that_requests_end_a_run_at_the_next_step_with_a_checkpoint(llama: Path,
     folder = runner.root / "run"
     control = ControlReader(folder / "control.jsonl")
     send(folder / "control.jsonl", "stop")
-    clock = Clock(session, runner.telemetry, lambda: None)
+    clock = Clock(session, runner.telemetry, no_meter)
     assert train(session, runner.telemetry, control, folder / "checkpoints", clock) == "stopped"
     assert (folder / "checkpoints" / "1" / "state.json").is_file()
 
@@ -222,9 +225,9 @@ def test_that_requests_end_a_run_at_the_next_step_with_a_checkpoint(llama: Path,
 def test_that_a_run_stops_where_its_limit_is_reached(
     llama: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch, limit: dict[str, float]
 ) -> None:
-    monkeypatch.setattr("studio.engine.loop.LIMIT_CHECK_S", 0.0)
+    monkeypatch.setattr("studio.engine.clock.LIMIT_CHECK_S", 0.0)
     session = runner.open(sft(llama, runner.root, **limit))
-    clock = Clock(session, runner.telemetry, lambda: 1.0)
+    clock = Clock(session, runner.telemetry, lambda: Energy(1.0, "energy counter", 1.0, 0.0, None))
     control = ControlReader(runner.root / "run" / "control.jsonl")
     assert train(session, runner.telemetry, control, runner.root / "run" / "checkpoints", clock) == "stopped"
     assert session.progress.step == 1
