@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from studio.catalog.rows import RunFilter, RunRow
     from studio.core.errors import StudioError
     from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
-    from studio.core.forecast import Estimate
-    from studio.core.plan import Plan
+    from studio.core.forecast import DeviceFit, Estimate
+    from studio.core.plan import Plan, PlanOutcome
     from studio.core.problems import Problem
     from studio.datasets.formats import Format
     from studio.datasets.preview import PreviewRow
+    from studio.service.accuracy import Accuracy
     from studio.service.check_reports import Report
     from studio.service.methods import Count, MethodInfo
     from studio.service.plugins import PluginInfo
@@ -129,14 +130,32 @@ class Backend:
         return libraries.datasets().add(path, progress=progress, cancelled=cancelled)
 
     def check(self, raw: Mapping[str, Any]) -> Check:
-        """Validate, plan and estimate a draft."""
+        """Validate, plan and estimate a draft by formula."""
         from studio.service.plan_run import plan_run
 
         devices = self.devices()
-        planned = plan_run(raw, devices=devices)
-        chosen = planned.plan.device if planned.plan else None
-        device = next((device for device in devices if device.id == chosen), None)
-        return Check(tuple(planned.problems), planned.plan, planned.estimate, device)
+        return _checked(plan_run(raw, devices=devices), devices)
+
+    def refine(self, raw: Mapping[str, Any]) -> Check:
+        """As ``check``, with the forecast simulated where that is possible."""
+        from studio.service.plan_run import plan_run
+        from studio.service.simulation import simulator
+
+        devices = self.devices()
+        return _checked(plan_run(raw, devices=devices, simulator=simulator()), devices)
+
+    def device_fits(self, raw: Mapping[str, Any]) -> "list[DeviceFit]":
+        """Which devices could run a draft: this machine's first, then common cards."""
+        from studio.service.device_fits import device_fits
+        from studio.service.simulation import simulator
+
+        return device_fits(raw, simulator())
+
+    def probe(self, raw: Mapping[str, Any], *, progress: Progress, cancelled: Cancelled) -> None:
+        """Run a few real steps of a draft and keep what they took, for ``refine`` to use."""
+        from studio.service.probe import run_probe
+
+        run_probe(raw, progress=progress, cancelled=cancelled)
 
     def start_run(self, raw: Mapping[str, Any]) -> str:
         """Start what the draft describes; the run's id."""
@@ -361,6 +380,24 @@ class Backend:
 
         return sample(device_id)
 
+    def held_by_runs(self, device_id: str) -> int:
+        """Bytes of a device that the runs under way hold, as far as the machine tells."""
+        from studio.core.state import ACTIVE
+        from studio.rundir.layout import RunFolder, read_json
+        from studio.service import runs
+        from studio.service.devices import sample
+
+        active = runs.list_runs(runs.RunFilter(states=tuple(sorted(ACTIVE))))
+        workers = [RunFolder(self.run_folder(run.id)).worker for run in active]
+        pids = [read_json(worker).get("pid") for worker in workers if worker.exists()]
+        return sum(sample(device_id, pid).process_bytes or 0 for pid in pids if pid)
+
+    def accuracy(self) -> "Accuracy":
+        """The studio's own forecasts against what finished runs measured."""
+        from studio.service.accuracy import list_accuracy
+
+        return list_accuracy()
+
     def download_model(
         self, repo: str, revision: str | None, *, progress: Progress, cancelled: Cancelled
     ) -> "ModelFacts":
@@ -465,3 +502,9 @@ class Backend:
         from studio.service.plugins import log_of
 
         return log_of(plugin_id)
+
+
+def _checked(outcome: "PlanOutcome", devices: "Sequence[DeviceFacts]") -> Check:
+    chosen = outcome.plan.device if outcome.plan else None
+    device = next((device for device in devices if device.id == chosen), None)
+    return Check(tuple(outcome.problems), outcome.plan, outcome.estimate, device)

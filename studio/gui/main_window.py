@@ -134,6 +134,8 @@ class MainWindow(QMainWindow):
         add(Command("open_spec", "Open spec…", lambda: self._new_run("import_spec"), "File", "Ctrl+O"))
         add(Command("save_spec", "Save spec as…", lambda: self._new_run("export_spec"), "File", "Ctrl+Shift+S"))
         add(Command("start_run", "Start run", lambda: self._new_run("start"), "File", "Ctrl+Return"))
+        add(Command("probe", "Probe the run", lambda: self._new_run("probe")))
+        add(Command("compare_devices", "Which devices can run this?", lambda: self._new_run("compare_devices")))
         add(Command("quit", "Quit", self.close, "File", "Ctrl+Q"))
         add(Command("undo", "Undo change of the form", lambda: self._new_run("undo"), "Edit", "Ctrl+Z"))
         add(Command("redo", "Redo change of the form", lambda: self._new_run("redo"), "Edit", "Ctrl+Shift+Z"))

@@ -15,6 +15,8 @@ QFrame[role="line"] { background: $line; border: none; max-height: 1px; min-heig
 QLabel[role="muted"] { color: $muted; }
 QLabel[role="error"] { color: $doesnotfit; }
 QLabel[role="accent"] { color: $accent; }
+QLabel[role="tag"] {
+    color: $muted; background: $sunken; border: 1px solid $line; border-radius: 6px; padding: 1px 7px; }
 
 QPushButton, QToolButton[role="plain"] {
     color: $text; background: $surface; border: 1px solid $outline; border-radius: 6px; padding: 5px 12px; }
@@ -34,6 +36,11 @@ QPushButton[role="fold"] {
     background: transparent; border: 1px solid transparent; padding: 3px 8px 3px 0; text-align: left; }
 QPushButton[role="fold"]:hover { color: $accent; }
 QPushButton[role="fold"]:focus { border: 2px solid $accent; padding: 2px 7px 2px 0; }
+QPushButton[role="link"] {
+    color: $accent; background: transparent; border: 1px solid transparent; padding: 3px 8px 3px 0; text-align: left; }
+QPushButton[role="link"]:hover { color: $text; }
+QPushButton[role="link"]:focus { border: 2px solid $accent; padding: 2px 7px 2px 0; }
+QPushButton[role="link"]:disabled { color: $outline; }
 QPushButton[role="quiet"]:disabled { background: transparent; border-color: transparent; }
 QPushButton[role="danger"] { color: $doesnotfit; border-color: $doesnotfit; }
 QToolButton { color: $text; border: 1px solid transparent; border-radius: 6px; padding: 4px; background: transparent; }

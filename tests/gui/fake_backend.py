@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,16 @@ from typing import Any
 from studio.api import Site
 from studio.core.errors import Cancelled, InvalidSpecError, StudioError, UserError
 from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
-from studio.core.forecast import Advice, EnergyForecast, Estimate, MemoryForecast, MemoryParts, TimeForecast
+from studio.core.forecast import (
+    Advice,
+    DeviceFit,
+    EnergyForecast,
+    Estimate,
+    MemoryForecast,
+    MemoryParts,
+    Room,
+    TimeForecast,
+)
 from studio.core.plan import Auto, Plan, PlannedPlacement
 from studio.core.problems import Problem
 from studio.core.spec import parse_spec
@@ -19,6 +29,7 @@ from studio.datasets.example import Segment
 from studio.datasets.preview import PreviewRow
 from studio.gui.backend import Backend, Check
 from studio.models.where import select
+from studio.service.accuracy import Accuracy
 
 MODEL = ModelFacts(
     name="smollm2-135m-instruct", path="/library/models/smollm2", architecture="LlamaForCausalLM", model_type="llama",
@@ -109,6 +120,39 @@ def estimate(verdict: str = "fits", *, energy: bool = True) -> Estimate:
     )  # fmt: skip
 
 
+def simulated(found: Check) -> Check:
+    """The same forecast as a simulation gives it: with room, a narrower band, and advice that knows its cost.
+
+    Of the advice the first does not suffice alone.
+    """
+    if found.estimate is None:
+        return found
+    memory = found.estimate.memory
+    narrow = {"low_bytes": int(memory.total_bytes * 0.98), "high_bytes": int(memory.total_bytes * 1.03)}
+    advice = tuple(
+        item.model_copy(update={"slower": 1.3 if "checkpointing" in str(item.patch) else 1.0, "fits": place != 0})
+        for place, item in enumerate(found.estimate.advice)
+    )
+    better = found.estimate.model_copy(update={
+        "memory": memory.model_copy(update=narrow), "basis": "simulated", "advice": advice,
+        "evidence": "a simulated step of this model, no run on this device yet",
+        "room": Room(micro_batch=14, max_length=2048),
+    })  # fmt: skip
+    return replace(found, estimate=better)
+
+
+FITS = [
+    DeviceFit(name=GPU.name, here=True, total_bytes=GPU.total_bytes, free_bytes=GPU.free_bytes, need_bytes=3 * GIB,
+              verdict="fits", seconds=424),
+    DeviceFit(name=CPU.name, here=True, total_bytes=CPU.total_bytes, free_bytes=CPU.free_bytes, need_bytes=4 * GIB,
+              verdict="fits", seconds=31_000),
+    DeviceFit(name="NVIDIA H100 80GB", here=False, total_bytes=80 * GIB, free_bytes=80 * GIB, need_bytes=3 * GIB,
+              verdict="fits", seconds=190),
+    DeviceFit(name="NVIDIA T4", here=False, total_bytes=3 * GIB, free_bytes=3 * GIB, need_bytes=3 * GIB,
+              verdict="does not fit", seconds=2100),
+]  # fmt: skip
+
+
 def plan() -> Plan:
     placed = PlannedPlacement(
         use="lora", version="1.0.0", where=WHERE, params={"rank": 8, "alpha": 16.0},
@@ -152,6 +196,11 @@ class FakeBackend(Backend):
         self.plugin_list: list[Any] = []
         self.reports: dict[str, Any] = {}
         self.answer: Callable[[Mapping[str, Any]], Check] = self.check_structure
+        self.better: Callable[[Check], Check] = lambda found: found
+        self.fits: list[DeviceFit] = list(FITS)
+        self.probe_error: StudioError | None = None
+        self.accuracy_found = Accuracy()
+        self.held = 0
         self.draft: dict[str, Any] | None = None
         self.start_error: StudioError | None = None
         self.starter_steps: list[tuple[str, float | None]] = [("downloading the starter pack", 0.5)]
@@ -233,6 +282,26 @@ class FakeBackend(Backend):
         self.calls.append(("check", raw))
         return self.answer(raw)
 
+    def refine(self, raw: Mapping[str, Any]) -> Check:
+        self.calls.append(("refine", raw))
+        return self.better(self.answer(raw))
+
+    def device_fits(self, raw: Mapping[str, Any]) -> list[DeviceFit]:
+        self.calls.append(("device_fits", raw))
+        return list(self.fits)
+
+    endless_probe = False
+
+    def probe(self, raw: Mapping[str, Any], *, progress: Any, cancelled: Any) -> None:
+        self.calls.append(("probe", raw))
+        while not cancelled() and self.endless_probe:
+            progress("step 1 of 3", 0.33)
+            time.sleep(0.01)
+        if cancelled():
+            raise Cancelled
+        if self.probe_error is not None:
+            raise self.probe_error
+
     def start_run(self, raw: Mapping[str, Any]) -> str:
         if self.start_error is not None:
             raise self.start_error
@@ -281,6 +350,12 @@ class FakeBackend(Backend):
             power_w=310.0 if gpu else None, temperature_c=63.0 if gpu else None,
             processes=((4711, 2 * GIB),) if gpu else (),
         )  # fmt: skip
+
+    def held_by_runs(self, device_id: str) -> int:
+        return self.held if device_id != "cpu" else 0
+
+    def accuracy(self) -> Accuracy:
+        return self.accuracy_found
 
     def newest_run(self) -> str | None:
         return None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from studio.api import Site
 from studio.core.events import Failed
 from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
+from studio.core.forecast import Room
 from studio.core.paths import Home
 from studio.core.plan import Auto, PlannedPlacement
 from studio.core.units import GIB
@@ -23,9 +24,10 @@ from studio.extensions.registry import discover
 from studio.gui.backend import Backend, Check
 from studio.models.header import TensorInfo
 from studio.models.sites import sites_of
+from studio.service.accuracy import Accuracy, GroupAccuracy, Pair, RunAccuracy
 from studio.service.methods import count_on
 from studio.service.side_by_side import Counted, count_plugin
-from tests.gui.fake_backend import BOOLQ, ENCODER, IMDB, MODEL, WHERE, FakeBackend, plan
+from tests.gui.fake_backend import BOOLQ, ENCODER, GPU, IMDB, MODEL, WHERE, FakeBackend, plan, simulated
 from tests.gui.run_writer import RunWriter, write_running
 from tests.helpers import estimates
 
@@ -185,6 +187,8 @@ class GalleryBackend(FakeBackend):
         self.data_list = [BOOLQ, MEDICAL, IMDB, CHATS]
         self.method_list = Backend.methods(self)
         self.clock = NOW
+        self.held = int(2.1 * GIB)
+        self.accuracy_found = accuracy()
 
     def home(self) -> Home:
         """A folder as a user has it; the runs are in the home of the environment."""
@@ -206,6 +210,17 @@ class GalleryBackend(FakeBackend):
             return found
         device = next((facts for facts in self.device_list if facts.kind == "cuda"), self.device_list[0])
         return forecast(self._model(raw["model"]["source"]), raw, device)
+
+    def refine(self, raw: Mapping[str, Any]) -> Check:
+        """As a simulation would say it, with the room that the formulas see."""
+        found = simulated(self.check(raw))
+        if found.estimate is None or found.device is None or found.plan is None:
+            return found
+        model = self._model(raw["model"]["source"])
+        sizes = [0, *(size for size in range(1, 33) if _fits(_forecast(model, raw, found.device, size)))]
+        longest = 1024 * sizes[-1] // found.plan.micro_batch // 64 * 64
+        room = Room(micro_batch=sizes[-1], max_length=longest) if found.device.total_bytes else None
+        return replace(found, estimate=found.estimate.model_copy(update={"room": room}))
 
     def count(
         self, model_source: str, method: str, params: Mapping[str, Any], where: str | None, budget: int | None = None
@@ -257,6 +272,35 @@ class GalleryBackend(FakeBackend):
 
     def _model(self, source: str) -> ModelFacts:
         return next(facts for facts in self.model_list if source == f"library:{facts.name}")
+
+
+def accuracy() -> Accuracy:
+    """How the finished runs of the catalog compare with their forecasts."""
+    done = [told for told in reversed(RUNS) if told.state == "completed"]
+    runs = tuple(_accuracy(told, place) for place, told in enumerate(done))
+    groups = tuple(
+        GroupAccuracy(quantity, GPU.name, "bf16", "lora", basis, count, error, bias, inside)
+        for quantity, basis, count, error, bias, inside in (
+            ("memory", "simulated", 4, 0.021, 0.012, 1.0), ("memory", "formula", 2, 0.094, -0.071, 1.0),
+            ("time", "simulated", 6, 0.11, 0.083, 0.83), ("energy", "simulated", 6, 0.14, 0.09, 0.83),
+        )
+    )  # fmt: skip
+    return Accuracy(runs[::-1], groups)
+
+
+def _accuracy(told: Told, place: int) -> RunAccuracy:
+    lean = (0.012, -0.031, 0.02, 0.24, 0.008, -0.015, 0.03)[place % 7]
+    memory, seconds, energy = 2.1 * GIB, 1.8 * told.steps, 0.09 * told.steps
+    return RunAccuracy(
+        f"{told.at}-{told.name}", told.name, GPU.name, "bf16", told.use, "formula" if place < 2 else "simulated",
+        Pair(memory, memory * 0.95, memory * 1.08, memory * (1 + lean / 2)),
+        Pair(seconds, seconds * 0.8, seconds * 1.2, seconds * (1 + lean)),
+        Pair(energy, energy * 0.7, energy * 1.3, energy * (1 + 1.3 * lean)) if place else None,
+    )  # fmt: skip
+
+
+def _fits(check: Check) -> bool:
+    return check.estimate is not None and check.estimate.verdict != "does not fit"
 
 
 def draft(model: str, use: str, **train: Any) -> dict[str, Any]:

@@ -23,14 +23,16 @@ from PIL import Image
 from PySide6.QtCore import QEventLoop, QItemSelectionModel, QSize, QTimer
 from PySide6.QtGui import QImage
 
+from studio.core.facts import DeviceFacts
 from studio.core.paths import home
 from studio.gui.app import make_application
 from studio.gui.main_window import MainWindow
+from studio.gui.plots.builder import plot_builder
 from studio.gui.screens.devices.readings import read_devices
 from studio.gui.screens.live import run_view
 from studio.gui.tasks import task_hub
 from studio.gui.theme import theme
-from tests.gui.fake_backend import CPU
+from tests.gui.fake_backend import CPU, GPU
 from tests.gui.gallery import COMPARED, LIVE, NOW, GalleryBackend, draft, write_runs
 
 STORED = Path(__file__).resolve().parents[2] / "resources" / "help" / "screens"
@@ -41,7 +43,7 @@ VARIANTS = {
     "wide": ("dark", 1.0, WIDE),
     "large-text": ("light", 1.5, SIZE),
 }
-QUIET_MS, PATIENCE_S = 240, 8
+QUIET_TURNS, PATIENCE_S = 12, 20
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,26 @@ def _without_gpu(screen: Any) -> None:
     _live_for_minutes(screen)
 
 
+def _show_accuracy(screen: Any) -> None:
+    _without_gpu(screen)
+    _settle()
+    bar = screen._column.verticalScrollBar()
+    bar.setValue(bar.maximum())
+
+
+def _forget_gpu(screen: Any) -> None:
+    _check_on(screen, CPU)
+
+
+def _forget_memory(screen: Any) -> None:
+    _check_on(screen, GPU.model_copy(update={"total_bytes": 0, "free_bytes": 0}))
+
+
+def _check_on(screen: Any, device: DeviceFacts) -> None:
+    screen.backend.device_list = [device]
+    screen.checker.check_now()
+
+
 SCENES = (
     Scene("first-run", "first_run"),
     Scene("new-run-fits", "new_run", {"spec": draft("qwen2.5-1.5b", "lora")}),
@@ -118,7 +140,10 @@ SCENES = (
     Scene("methods", "methods", "lora"),
     Scene("devices", "devices", None, _live_for_minutes),
     Scene("devices-no-gpu", "devices", None, _without_gpu),
+    Scene("accuracy", "devices", None, _show_accuracy),
     Scene("settings", "settings"),
+    Scene("new-run-no-gpu", "new_run", {"spec": draft("smollm2-135m-instruct", "lora")}, _forget_gpu),
+    Scene("new-run-unknown", "new_run", {"spec": draft("qwen2.5-1.5b", "lora")}, _forget_memory),
 )
 
 
@@ -178,14 +203,16 @@ def _draw(window: MainWindow, scene: Scene, variants: tuple[str, ...]) -> Iterat
 
 
 def _settle() -> None:
-    """Until background work has been quiet for a while; an event loop of its own, since qWait starves threads."""
-    deadline, quiet_since = time.monotonic() + PATIENCE_S, time.monotonic()
-    while time.monotonic() < deadline and time.monotonic() - quiet_since < QUIET_MS / 1000:
+    """Until nothing has happened for some turns of the event loop; one of its own, since qWait starves threads.
+
+    Turns, not time: on a busy machine a quarter of a second may pass in one.
+    """
+    deadline, quiet = time.monotonic() + PATIENCE_S, 0
+    while time.monotonic() < deadline and quiet < QUIET_TURNS:
         loop = QEventLoop()
         QTimer.singleShot(20, loop.quit)
         loop.exec()
-        if task_hub().running:
-            quiet_since = time.monotonic()
+        quiet = 0 if task_hub().running or plot_builder().is_busy else quiet + 1
 
 
 def save(picture: QImage, path: Path) -> None:

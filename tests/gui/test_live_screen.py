@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from studio.core.errors import UserError
-from studio.core.events import ArtifactWritten, Failed
+from studio.core.events import ArtifactWritten, EpochEnded, Failed, Measured
 from studio.gui.screens.live.screen import RunScreen
 from tests.gui.accessibility import clashing_mnemonics, nameless, too_wide
 from tests.gui.fake_backend import FakeBackend
@@ -162,6 +162,44 @@ def test_that_a_device_without_meters_says_so(screen: RunScreen, writer: RunWrit
     writer.steps(6, 8)
     qtbot.waitUntil(charts.power.isVisible)
     assert not charts._no_meter.isVisible()
+
+
+def test_that_memory_above_its_forecast_is_told(screen: RunScreen, writer: RunWriter, qtbot: QtBot) -> None:
+    write_running(writer, 20)
+    open_run(screen, writer, qtbot, "running")
+    charts = screen.view.charts
+    qtbot.waitUntil(lambda: "limit 24.0 GiB" in charts.memory.accessibleDescription())
+    assert not charts.off_forecast.isVisible()
+    reading = writer.reading(21)
+    reading.sample["process_bytes"] = 3 * 1024**3
+    writer.add(reading)
+    qtbot.waitUntil(charts.off_forecast.isVisible)
+    assert charts.off_forecast.text.text() == "above the forecast: 3.00 GiB at its peak"
+
+
+def test_that_other_programs_memory_is_not_taken_for_the_runs(
+    screen: RunScreen, writer: RunWriter, qtbot: QtBot
+) -> None:
+    writer.state("running")
+    reading = writer.reading(2)
+    del reading.sample["process_bytes"]
+    reading.sample["used_bytes"] = 9 * 1024**3
+    writer.add(reading)
+    open_run(screen, writer, qtbot, "running")
+    qtbot.waitUntil(lambda: len(screen.view.curves.get("used_bytes")) == 1)
+    assert not screen.view.charts.off_forecast.isVisible()
+
+
+def test_that_energy_is_told_by_epoch_and_with_its_meter(screen: RunScreen, writer: RunWriter, qtbot: QtBot) -> None:
+    write_running(writer, 20)
+    open_run(screen, writer, qtbot, "running")
+    charts = screen.view.charts
+    qtbot.waitUntil(lambda: charts.power._readout.text() == "energy counter")
+    writer.add(EpochEnded(writer.clock, 1, 20, 12.0, 62_400, 3.21))
+    qtbot.waitUntil(lambda: charts.power._readout.text() == "epoch 1: 3.2 Wh")
+    assert not charts.shared.isVisible()
+    writer.add(Measured(writer.clock, 2 * 1024**3, 12.0, 0.6, 5000.0, 3.4, "energy counter", 0.0, True))
+    qtbot.waitUntil(charts.shared.isVisible)
 
 
 def test_that_smoothing_leaves_the_raw_curve_as_it_is(screen: RunScreen, writer: RunWriter, qtbot: QtBot) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.core.events import Metrics, Resumed
+from studio.core.events import EpochEnded, Metrics, Resumed
 from studio.gui.screens.live.curves import RunCurves
 from studio.gui.screens.live.tail import Batch, RunTail, read_text_end
 from tests.gui.run_writer import RunWriter, write_running
@@ -35,6 +35,16 @@ def test_that_a_reopened_run_is_replayed_without_a_gap(writer: RunWriter) -> Non
     assert batch.snapshot.step == 340
     assert curves.eval_steps.tolist() == [0, 100, 200, 300]
     assert len(curves.get("power_w")) == 170
+
+
+def test_that_epochs_beyond_the_checkpoint_are_forgotten_when_a_run_resumes(writer: RunWriter) -> None:
+    tail = RunTail(writer.folder)
+    writer.add(EpochEnded(1.0, 1, 100, 50.0, 1000, 2.0), EpochEnded(2.0, 2, 200, 50.0, 1000, 3.0))
+    assert [ended.epoch for ended in tail.read().epochs] == [1, 2]
+    writer.add(Resumed(3.0, 150))
+    assert [ended.epoch for ended in tail.read().epochs] == [1]
+    writer.add(EpochEnded(4.0, 2, 200, 60.0, 1000, 4.0))
+    assert [ended.watt_hours for ended in tail.read().epochs] == [2.0, 4.0]
 
 
 def test_that_speed_is_tokens_by_seconds(writer: RunWriter) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from studio.core.forecast import EnergyForecast, TimeForecast
+from studio.core.forecast import Advice, EnergyForecast, Room, TimeForecast
 from studio.core.spec import RunSpec
 from studio.gui.screens.new_run import words
 from studio.gui.screens.new_run.draft import MISSING, Draft, empty_spec, read_path, suggest_name, write_path
@@ -124,3 +124,26 @@ def test_that_what_nobody_knows_is_called_unknown() -> None:
     assert words.energy_words(nothing) == ("unknown", "no power meter here")
     assert words.cost_words(nothing, "EUR")[0] == "unknown"
     assert words.co2_words(nothing)[0] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("slower", "said"),
+    [(None, "saves 1.00 KiB"), (1.3, "saves 1.00 KiB · 30% slower"), (0.9, "saves 1.00 KiB · 10% faster"),
+     (1.001, "saves 1.00 KiB · as fast"), (2.5, "saves 1.00 KiB · 2.5 times as long")],
+)  # fmt: skip
+def test_that_advice_tells_what_it_saves_and_costs(slower: float | None, said: str) -> None:
+    assert words.advice_words(Advice(change="", saves_bytes=1024, patch={}, slower=slower)) == said
+    unknown = Advice(change="", saves_bytes=1024, patch={}, slower=slower, fits=False)
+    assert words.advice_words(unknown) == f"{said} · {words.NOT_ENOUGH}"
+
+
+@pytest.mark.parametrize(
+    ("room", "said"),
+    [(Room(micro_batch=14, max_length=2048), "Fits up to 14 rows at once · rows up to 2,048 tokens"),
+     (Room(micro_batch=1, max_length=300), "Fits up to 1 row at once · rows up to 300 tokens"),
+     (Room(micro_batch=2, max_length=0), "Fits up to 2 rows at once · shorter rows alone do not help"),
+     (Room(micro_batch=0, max_length=128), "Not even one row is sure to fit"),
+     (None, "How many rows would fit is not known")],
+)  # fmt: skip
+def test_that_room_is_told_in_rows_and_tokens(room: Room | None, said: str) -> None:
+    assert words.room_words(room) == said

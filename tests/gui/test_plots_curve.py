@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.gui.plots.canvas import Canvas
 from studio.gui.plots.curve_plot import CurvePlot
-from studio.gui.plots.style import CurveStyle
+from studio.gui.plots.style import Band, CurveStyle, Limit
 from studio.gui.theme import theme
 
 X = np.arange(100.0)
@@ -89,6 +89,36 @@ def test_that_curves_take_the_colours_of_another_theme(plot: CurvePlot, qtbot: Q
     theme().apply("dark")
     assert pen["pen"].color().name() == theme().tokens.series[0] != before
     theme().apply("light")
+
+
+def test_that_a_forecast_is_a_band_with_a_line_at_its_middle(plot: CurvePlot, qtbot: QtBot) -> None:
+    plot.set_band(Band(1.0, 2.0, 4.0))
+    show(plot, qtbot)
+    canvas = drawn(plot)
+    assert canvas._band is not None
+    assert canvas._middle is not None
+    assert canvas._band.getRegion() == (1.0, 4.0)
+    assert canvas._middle.value() == 2.0
+    plot.set_band(None)
+    assert not canvas._band.isVisible()
+    assert not canvas._middle.isVisible()
+
+
+@pytest.mark.parametrize(("near", "said"), [(False, "limit 24 ↑"), (True, "limit 24")])
+def test_that_only_a_near_limit_is_always_in_the_picture(plot: CurvePlot, qtbot: QtBot, near: bool, said: str) -> None:
+    show(plot, qtbot)
+    plot.set_data("raw", X, X / 25)
+    plot.set_limit(Limit(24.0, "limit 24", near))
+    QApplication.processEvents()
+    canvas = drawn(plot)
+    assert canvas._limit is not None
+    assert canvas._limit._text.text() == said
+    assert (canvas.getViewBox().viewRange()[1][1] >= 24) is near
+    assert plot.accessibleDescription().endswith("limit 24")
+    plot.set_limit(None)
+    plot.set_data("raw", X, X / 50)
+    QApplication.processEvents()
+    assert canvas.getViewBox().viewRange()[1][1] < 3
 
 
 def test_that_lines_are_one_pixel_wide_without_antialiasing(plot: CurvePlot, qtbot: QtBot) -> None:

@@ -27,6 +27,11 @@ class PlotBuilder(QObject):
         self._timer = QTimer(self, interval=0)
         self._timer.timeout.connect(self._build_next)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether plots are waiting for their drawing."""
+        return bool(self._waiting)
+
     def request(self, plot: "CurvePlot") -> None:
         if plot in self._waiting:
             return

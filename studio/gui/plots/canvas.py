@@ -8,8 +8,9 @@ from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QWheelEvent
 
 from studio.gui.fonts import mono_font
+from studio.gui.plots.limit_mark import LimitMark
 from studio.gui.plots.series import Floats
-from studio.gui.plots.style import DASHES, CurveStyle, curve_color, faded
+from studio.gui.plots.style import DASHES, Band, CurveStyle, Limit, curve_color, faded
 from studio.gui.plots.time_axis import TimeAxis
 from studio.gui.theme import theme
 
@@ -45,6 +46,8 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         super().__init__(enableMenu=False, axisItems={"bottom": TimeAxis()} if axes.over_time else None)
         self.curves: dict[str, DrawnCurve] = {}
         self._band: pg.LinearRegionItem | None = None
+        self._middle: pg.InfiniteLine | None = None
+        self._limit: LimitMark | None = None
         self.hideButtons()
         self.setFrameShape(self.Shape.NoFrame)
         self.setAntialiasing(False)
@@ -83,16 +86,26 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             curve.item.setData(x, np.where(finite, y, np.nan), connect="finite", skipFiniteCheck=False)
             curve.bad_item.setData(x[~finite], _beside(y, finite))
 
-    def set_band(self, band: tuple[float, float] | None) -> None:
-        """A horizontal band behind the curves; None takes it away."""
-        if self._band is None:
+    def set_band(self, band: Band | None) -> None:
+        """A horizontal band behind the curves, and a line at its middle; None takes it away."""
+        if self._band is None or self._middle is None:
             self._band = pg.LinearRegionItem(orientation="horizontal", movable=False)
-            self._band.setZValue(-20)
-            self.addItem(self._band)
+            self._middle = pg.InfiniteLine(angle=0, movable=False)
+            for item in (self._band, self._middle):
+                item.setZValue(-20)
+                self.addItem(item)
             self._paint_band()
         self._band.setVisible(band is not None)
+        self._middle.setVisible(band is not None)
         if band is not None:
-            self._band.setRegion(band)
+            self._band.setRegion((band.low, band.high))
+            self._middle.setPos(band.middle)
+
+    def set_limit(self, limit: Limit | None) -> None:
+        """A line at what the device has; None takes it away."""
+        if self._limit is not None:
+            self._limit.remove()
+        self._limit = LimitMark(self.getViewBox(), limit) if limit is not None else None
 
     def point_at(self, x: float | None) -> None:
         """The upright line where the values are read; None takes it away."""
@@ -110,6 +123,8 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             axis.setTickFont(mono_font())
         self._cursor.setPen(pg.mkPen(theme().color("muted"), width=1))
         self._paint_band()
+        if self._limit is not None:
+            self._limit.restyle()
         for curve in self.curves.values():
             _paint(curve)
 
@@ -131,8 +146,9 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self.setXRange(*axes.x_range, padding=0.01)
 
     def _paint_band(self) -> None:
-        if self._band is None:
+        if self._band is None or self._middle is None:
             return
+        self._middle.setPen(pg.mkPen(faded(theme().color("accent"), 200), width=1, style=Qt.PenStyle.DotLine))
         self._band.setBrush(faded(theme().color("accent"), 28))
         for line in self._band.lines:
             line.setPen(pg.mkPen(faded(theme().color("accent"), 90), width=1, style=Qt.PenStyle.DashLine))

@@ -16,7 +16,7 @@ from studio.gui.models.series import SeriesTable
 from studio.gui.plots.builder import plot_builder
 from studio.gui.plots.legend import Legend, LegendEntry
 from studio.gui.plots.series import Floats
-from studio.gui.plots.style import DASHES, CurveStyle, curve_color
+from studio.gui.plots.style import DASHES, Band, CurveStyle, Limit, curve_color
 from studio.gui.theme import theme
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class CurvePlot(QWidget):
         self._x_text = x_text or (lambda x: f"{x:,.0f}")
         self._axes = {"floor": floor, "y_range": y_range, "x_range": x_range, "over_time": over_time}
         self._curves: dict[str, _Curve] = {}
-        self._band: tuple[float, float] | None = None
+        self._band: Band | None = None
+        self._limit: Limit | None = None
         self._note, self._pointer = "", False
         self._build()
         self._restyle()
@@ -96,11 +97,19 @@ class CurvePlot(QWidget):
         for key in self._curves:
             self.set_data(key, _EMPTY, _EMPTY)
 
-    def set_band(self, band: tuple[float, float] | None) -> None:
-        """A horizontal band, such as a forecast's range, drawn behind the curves; None takes it away."""
+    def set_band(self, band: Band | None) -> None:
+        """A forecast drawn behind the curves; None takes it away."""
         self._band = band
         if self.canvas is not None:
             self.canvas.set_band(band)
+
+    def set_limit(self, limit: Limit | None) -> None:
+        """A line that the curves cannot pass; None takes it away."""
+        if limit != self._limit:
+            self._limit = limit
+            if self.canvas is not None:
+                self.canvas.set_limit(limit)
+            self._refresh_readout()
 
     def set_title(self, title: str) -> None:
         self.title = title
@@ -135,6 +144,8 @@ class CurvePlot(QWidget):
             curve.dirty = True
         if self._band is not None:
             canvas.set_band(self._band)
+        if self._limit is not None:
+            canvas.set_limit(self._limit)
         canvas.pointer_moved.connect(self._follow_pointer)
         canvas.pointer_left.connect(self._leave_pointer)
         self._stack.addWidget(canvas)
@@ -239,7 +250,8 @@ class CurvePlot(QWidget):
             self._readout.setText(words)
         entries = self._entries(None)
         self._legend.set_entries(entries)
-        spoken = ", ".join([*(f"{entry.title} {entry.value}" for entry in entries), words])
+        limit = self._limit.words if self._limit is not None else ""
+        spoken = ", ".join([*(f"{entry.title} {entry.value}" for entry in entries), words, limit])
         if spoken != self.accessibleDescription():
             self.setAccessibleDescription(spoken)
 

@@ -25,6 +25,24 @@ class CurveStyle:
     listed: bool = True
 
 
+@dataclass(frozen=True)
+class Band:
+    """A forecast to draw behind the curves: the likeliest value, and the range it lies in."""
+
+    low: float
+    middle: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A value that the curves cannot pass, and its name; only a ``near`` one is always in the picture."""
+
+    value: float
+    words: str
+    near: bool
+
+
 def curve_color(style: CurveStyle) -> QColor:
     """The colour in the theme in force."""
     colors = theme().tokens.series

@@ -16,7 +16,7 @@ def button(
     help: str = "",
     parent: QWidget | None = None,
 ) -> QPushButton:
-    """A push button; ``role`` is "", primary, quiet, danger or chip. ``&`` in the text marks its key."""
+    """A push button; ``role`` is "", primary, quiet, danger, link, fold or chip. ``&`` in the text marks its key."""
     result = QPushButton(text, parent)
     result.setProperty("role", role)
     result.setAutoDefault(role == "primary")  # then Return presses it too, not Space alone

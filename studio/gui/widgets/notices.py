@@ -12,7 +12,7 @@ from studio.gui.tasks import Task
 from studio.gui.theme import GRID, theme
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import Card, boxed, clear_layout, column, row
-from studio.gui.widgets.text import Label, muted, strong
+from studio.gui.widgets.text import ElidedLabel, Label, muted, strong
 
 
 class IconLabel(QLabel):
@@ -26,6 +26,24 @@ class IconLabel(QLabel):
 
     def _draw(self) -> None:
         self.setPixmap(pixmap(self._name, self._token, self._size, max(self.devicePixelRatioF(), 1.0)))
+
+
+class WarningLine(QWidget):
+    """One line of warning, out of sight until it is needed; its whole text is its tool tip."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.text = ElidedLabel(text, role="muted")
+        layout = row(IconLabel("warning", "close", 16), self.text)
+        layout.setContentsMargins(12, 0, 12, 4)
+        self.setLayout(layout)
+        self.hide()
+
+    def show_words(self, text: str) -> None:
+        """Warn of this; without words there is nothing to warn of."""
+        if text != self.text.text():
+            self.text.setText(text)
+        self.setVisible(bool(text))
 
 
 class EmptyState(QWidget):

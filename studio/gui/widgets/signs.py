@@ -7,14 +7,14 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from studio.gui import fonts
 from studio.gui.theme import theme
 
-# what is shown for a verdict or a run's state: (word, token, shape)
-VERDICTS = {
+Signs = dict[str, tuple[str, str, str]]  # what is shown for a verdict or a run's state: word, token, shape
+VERDICTS: Signs = {
     "fits": ("Fits", "fits", "check"),
     "close": ("Close", "close", "triangle"),
     "does not fit": ("Does not fit", "doesnotfit", "cross"),
     "unknown": ("Unknown", "muted", "ring"),
 }
-STATES = {
+STATES: Signs = {
     "draft": ("Draft", "muted", "ring"),
     "queued": ("Queued", "muted", "ring"),
     "starting": ("Starting", "info", "half"),

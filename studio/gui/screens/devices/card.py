@@ -93,8 +93,7 @@ class DeviceCard(Card):
             return
         self._bar.set_sample(sample)
         self._memory.setText(memory_text(sample))
-        self._others.setText(others_text(sample))
-        self._others.setVisible(bool(sample.processes))
+        self._others.setText(others_text(sample, reading.held_by_runs))
         self._figures["utilisation"].setText(percent_text(sample.utilization))
         self._figures["power"].setText(watts_text(sample.power_w))
         self._figures["temperature"].setText(degrees_text(sample.temperature_c))

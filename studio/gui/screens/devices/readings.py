@@ -12,10 +12,11 @@ NO_GPU = "No NVIDIA GPU found; training runs on the CPU."
 
 @dataclass(frozen=True)
 class Reading:
-    """A device now; ``problem`` says why there is no sample."""
+    """A device now, and the bytes of it that runs of the studio hold; ``problem`` says why there is no sample."""
 
     facts: DeviceFacts
     sample: DeviceSample | None
+    held_by_runs: int = 0
     problem: str = ""
 
 
@@ -26,9 +27,9 @@ def read_devices(backend: Backend, known: tuple[DeviceFacts, ...]) -> list[Readi
 
 def _read(backend: Backend, facts: DeviceFacts) -> Reading:
     try:
-        return Reading(facts, backend.sample_device(facts.id))
+        return Reading(facts, backend.sample_device(facts.id), backend.held_by_runs(facts.id))
     except StudioError as error:
-        return Reading(facts, None, error.message)
+        return Reading(facts, None, problem=error.message)
 
 
 def facts_text(facts: DeviceFacts) -> str:
@@ -50,10 +51,13 @@ def memory_text(sample: DeviceSample) -> str:
     return f"{format_bytes(sample.used_bytes)} of {format_bytes(sample.total_bytes)} in use"
 
 
-def others_text(sample: DeviceSample) -> str:
-    """Which processes hold memory; empty where nobody can tell."""
+def others_text(sample: DeviceSample, held_by_runs: int) -> str:
+    """What other programs hold of the memory in use, and which processes hold most where the driver tells."""
+    others = max(0, sample.used_bytes - held_by_runs)
+    parts = [f"{format_bytes(held_by_runs)} in runs of the studio"] if held_by_runs else []
+    parts.append(f"{format_bytes(others)} in other programs and the system")
     holders = sorted(sample.processes, key=lambda holder: -holder[1])[:4]
-    return ",  ".join(f"process {pid}: {format_bytes(bytes_)}" for pid, bytes_ in holders)
+    return "  ·  ".join([*parts, *(f"process {pid}: {format_bytes(bytes_)}" for pid, bytes_ in holders)])
 
 
 def percent_text(share: float | None) -> str:

@@ -1,6 +1,6 @@
 """The Devices screen: every device of the machine, read once a second while it is in view."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
@@ -9,6 +9,7 @@ from studio.core.errors import StudioError
 from studio.core.facts import DeviceFacts
 from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
+from studio.gui.screens.devices.accuracy_view import AccuracyView
 from studio.gui.screens.devices.card import DeviceCard
 from studio.gui.screens.devices.readings import NO_GPU, Reading, read_devices
 from studio.gui.tasks import run_task
@@ -16,11 +17,14 @@ from studio.gui.widgets.layout import ScrollColumn, boxed, column, row
 from studio.gui.widgets.notices import ErrorCard, IconLabel, Progress
 from studio.gui.widgets.text import muted, title
 
+if TYPE_CHECKING:
+    from studio.service.accuracy import Accuracy
+
 INTERVAL_MS = 1000
 
 
 class DevicesScreen(Screen):
-    """Live cards, the CPU first."""
+    """Live cards, the CPU first; below them how good the studio's forecasts for these devices have been."""
 
     id = "devices"
 
@@ -38,6 +42,7 @@ class DevicesScreen(Screen):
         self._column = ScrollColumn()
         for widget in (title("Devices"), self.no_gpu, self.progress, self.error):
             self._column.body.addWidget(widget)
+        self.accuracy: AccuracyView | None = None  # made once there is something to show
         self._column.body.addStretch(1)
         self.setLayout(column(self._column))
         self._timer = QTimer(self, interval=INTERVAL_MS)
@@ -49,6 +54,7 @@ class DevicesScreen(Screen):
             self.progress.start("Looking for devices")
         self._timer.start()
         self._read()
+        run_task(self, self.backend.accuracy, done=self._show_accuracy, failed=self._miss_accuracy)
 
     def leave(self) -> None:
         self._timer.stop()
@@ -77,7 +83,20 @@ class DevicesScreen(Screen):
     def _add(self, reading: Reading) -> None:
         card = DeviceCard(reading)
         self.cards[reading.facts.id] = card
-        self._column.body.insertWidget(self._column.body.count() - 1, card)
+        self._column.body.insertWidget(self._column.body.count() - (1 if self.accuracy is None else 2), card)
+
+    def _show_accuracy(self, found: "Accuracy") -> None:
+        self._accuracy_view().show_accuracy(found)
+
+    def _miss_accuracy(self, error: StudioError) -> None:
+        self._accuracy_view().show_error(error)
+
+    def _accuracy_view(self) -> AccuracyView:
+        if self.accuracy is None:
+            self.accuracy = AccuracyView()
+            self.accuracy.opened.connect(lambda run: self.navigate.emit("run", run))
+            self._column.body.insertWidget(self._column.body.count() - 1, self.accuracy)
+        return self.accuracy
 
     def _fail(self, error: StudioError) -> None:
         self._reading = False

@@ -1,23 +1,29 @@
 """The plots of one run: loss, learning rate, gradient norm, speed, memory, power; only visible ones are drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QSlider, QVBoxLayout, QWidget
 
+from studio.core.events import EpochEnded
 from studio.core.forecast import Estimate
-from studio.core.units import GIB, format_number, format_seconds
+from studio.core.state import RunSnapshot
+from studio.core.units import GIB, format_bytes, format_number, format_seconds
 from studio.gui.plots.curve_plot import CurvePlot
 from studio.gui.plots.series import Series
-from studio.gui.plots.style import CurveStyle
+from studio.gui.plots.style import Band, CurveStyle, Limit
+from studio.gui.screens.live import words
 from studio.gui.screens.live.curves import RunCurves
 from studio.gui.theme import GRID
 from studio.gui.widgets.layout import boxed, column, row
+from studio.gui.widgets.notices import WarningLine
 from studio.gui.widgets.text import muted
 
 SMOOTHING_STEPS = 100
 DEFAULT_SMOOTHING = 0.9
-MEMORY_CURVES = ("allocated_bytes", "process_bytes", "used_bytes")  # the first that the device reports is shown
+MEMORY_CURVES = ("process_bytes", "allocated_bytes", "used_bytes")  # the first that the device reports is shown
+SHARED = "the energy includes that of other programs"
+NEAR = 0.8  # of the device's memory: from there on its limit is always in the picture
 
 
 class RunCharts(QWidget):
@@ -40,6 +46,8 @@ class RunCharts(QWidget):
         self.plots = (self.loss, self.rate, self.norm, self.speed, self.memory, self.power, self.heat)
         # no wrapping: a label whose height depends on its width would stretch the plots past the window
         self._no_meter = muted("This device has no power meter.", wrap=False)
+        self.off_forecast, self.shared = WarningLine(), WarningLine(SHARED)
+        self._estimate: Estimate | None = None
         self._build()
         self.set_meters(power=False, temperature=False)
 
@@ -51,13 +59,41 @@ class RunCharts(QWidget):
 
     def set_estimate(self, estimate: Estimate | None) -> None:
         """Draw the forecast's band behind the memory that is really used."""
+        self._estimate = estimate
         if estimate is None:
             self.memory.set_band(None)
             self.memory.set_note("")
             return
-        memory = estimate.memory
-        self.memory.set_band((memory.low_bytes / GIB, memory.high_bytes / GIB))
-        self.memory.set_note(f"predicted {memory.low_bytes / GIB:.2f} – {memory.high_bytes / GIB:.2f}")
+        low, middle, high = (
+            bytes_ / GIB
+            for bytes_ in (estimate.memory.low_bytes, estimate.memory.total_bytes, estimate.memory.high_bytes)
+        )
+        self.memory.set_band(Band(low, middle, high))
+        self.memory.set_note(f"predicted {low:.2f} – {high:.2f}")
+
+    def show_snapshot(self, snapshot: RunSnapshot, curves: RunCurves, epochs: Sequence[EpochEnded]) -> None:
+        """Say how the run stands against its forecast and its device, and what its energy figures rest on."""
+        name, series = memory_series(curves)
+        peak = float(series.y.max(initial=0))
+        self._show_limit(snapshot, peak)
+        self._compare_memory(snapshot, 0 if name == "used_bytes" else peak)
+        meter = words.meter_text(snapshot, counter=bool(len(curves.get("energy_j"))))
+        self.power.set_note(words.epoch_text(epochs) or meter)
+        self.power.setToolTip(f"Energy by {meter}")
+        self.shared.setVisible(words.is_shared(snapshot))
+
+    def _show_limit(self, snapshot: RunSnapshot, peak: float) -> None:
+        total = snapshot.device.sample.get("total_bytes") if snapshot.device is not None else None
+        high = max(peak, self._estimate.memory.high_bytes if self._estimate else 0)
+        limit = Limit(total / GIB, f"limit {format_bytes(total)}", near=high > NEAR * total) if total else None
+        self.memory.set_limit(limit)
+
+    def _compare_memory(self, snapshot: RunSnapshot, peak: float) -> None:
+        measured, said = snapshot.measured, ""
+        if self._estimate is not None:
+            over = measured is not None and not words.is_live(snapshot.state)
+            said = words.off_forecast(self._estimate.memory, measured.peak_bytes if measured else peak, over=over)
+        self.off_forecast.show_words(said)
 
     def apply(self, curves: RunCurves, changed: set[str]) -> None:
         """Show the curves named in ``changed``."""
@@ -115,8 +151,10 @@ class RunCharts(QWidget):
 
     def _device_column(self) -> QVBoxLayout:
         self._power_card, self._heat_card = _card(self.power), _card(self.heat)
-        made = column(_card(self.memory), self._power_card, self._heat_card, self._no_meter)
-        for place, stretch in enumerate((3, 2, 2, 0)):
+        made = column(
+            _card(self.memory, self.off_forecast), self._power_card, self._heat_card, self.shared, self._no_meter
+        )
+        for place, stretch in enumerate((3, 2, 2, 0, 0)):
             made.setStretch(place, stretch)
         return made
 
@@ -149,5 +187,5 @@ def _card(*contents: QWidget) -> QFrame:
     card = QFrame()
     card.setProperty("role", "card")
     card.setLayout(column(*contents, spacing=0, margin=1))
-    card.setMinimumHeight(14 * GRID)
+    contents[0].setMinimumHeight(14 * GRID - 2)
     return card

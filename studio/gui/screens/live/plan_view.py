@@ -10,6 +10,7 @@ from studio.core.state import RunSnapshot
 from studio.core.units import format_bytes, format_count, format_seconds, format_watt_hours
 from studio.gui.models.records import Column, RecordTable
 from studio.gui.models.view import set_widths, table_view
+from studio.gui.screens.live.words import is_shared
 from studio.gui.theme import GRID
 from studio.gui.widgets.layout import column
 from studio.gui.widgets.text import muted, strong
@@ -92,7 +93,7 @@ def comparisons(estimate: Estimate | None, snapshot: RunSnapshot) -> list[Compar
             f"{estimate.time.seconds_per_step:.2f} s" if estimate else "–",
             f"{measured.seconds_per_step:.2f} s" if measured else "–",
         ),
-        ("Energy", _energy(estimate), _watt_hours(measured.watt_hours if measured else None)),
+        ("Energy", _energy(estimate), _metered(snapshot)),
     ]
     return [Comparison(*texts) for texts in rows]
 
@@ -113,6 +114,17 @@ def _time(estimate: Estimate | None) -> str:
 
 def _energy(estimate: Estimate | None) -> str:
     return _watt_hours(estimate.energy.watt_hours if estimate else None)
+
+
+def _metered(snapshot: RunSnapshot) -> str:
+    """``12 Wh by energy counter, other programs included``."""
+    measured = snapshot.measured
+    if measured is None or measured.watt_hours is None:
+        return "–"
+    meter = f" by {measured.energy_method}" if measured.energy_method else ""
+    return (
+        f"{format_watt_hours(measured.watt_hours)}{meter}{', other programs included' if is_shared(snapshot) else ''}"
+    )
 
 
 def _watt_hours(value: float | None) -> str:

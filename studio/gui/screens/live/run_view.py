@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QTabWidget, QWidget
 
 from studio.core.errors import StudioError
+from studio.core.events import EpochEnded
 from studio.core.state import RunSnapshot
 from studio.core.units import format_bytes, format_watt_hours
 from studio.gui.screens.live import words
@@ -49,6 +50,7 @@ class RunView(QWidget):
         self.details: RunDetails | None = None
         self.snapshot = RunSnapshot()
         self.curves = RunCurves()
+        self._epochs: tuple[EpochEnded, ...] = ()
         self._smoothing = DEFAULT_SMOOTHING
         self._stale: set[str] = set()
         self._build()
@@ -59,7 +61,7 @@ class RunView(QWidget):
 
     def open(self, details: RunDetails) -> None:
         """Show another run, replayed from its first event."""
-        self.details, self.snapshot = details, RunSnapshot()
+        self.details, self.snapshot, self._epochs = details, RunSnapshot(), ()
         self.curves = RunCurves(self._smoothing)
         self.header.set_title(details.name, details.about)
         self.error.hide()
@@ -96,7 +98,7 @@ class RunView(QWidget):
         changed = self.curves.apply(batch)
         self.charts.apply(self.curves, changed)
         if batch.news:
-            before, self.snapshot = self.snapshot.state, batch.snapshot
+            before, self.snapshot, self._epochs = self.snapshot.state, batch.snapshot, batch.epochs
             self._show_snapshot()
             if self.snapshot.state != before:
                 self._show_failure()
@@ -107,6 +109,7 @@ class RunView(QWidget):
 
     def _show_snapshot(self) -> None:
         self.header.show_headline(self._headline())
+        self.charts.show_snapshot(self.snapshot, self.curves, self._epochs)
         self._show_tab()
 
     def _show_tab(self) -> None:
@@ -128,7 +131,7 @@ class RunView(QWidget):
         left = words.remaining_s(snapshot.step, steps, curves.recent_seconds_per_step()) if live else None
         _, memory = memory_series(curves)
         speed = curves.get("tokens_per_second")
-        energy = words.watt_hours(snapshot, curves.get("energy_j").y)
+        energy = words.watt_hours(snapshot, curves.get("energy_j"), curves.get("power_w"))
         return Headline(
             state=snapshot.state,
             loss=words.loss_text(curves.smooth_loss.last),

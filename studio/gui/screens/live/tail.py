@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studio.core.events import DeviceRead, Event, Metrics, Resumed
+from studio.core.events import DeviceRead, EpochEnded, Event, Metrics, Resumed
 from studio.core.state import ACTIVE, RunSnapshot
 from studio.gui.plots.series import Floats
 from studio.rundir.layout import RunFolder
@@ -24,12 +24,13 @@ class Batch:
     """What one read brought: points per curve, and the run as it stands after them.
 
     ``cut_after``: a worker resumed there; drop step curves beyond it before adding the points.
-    ``more``: the log has further events, read on without waiting.
+    ``epochs``: all that have ended so far. ``more``: the log has further events, read on without waiting.
     """
 
     snapshot: RunSnapshot
     points: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
     cut_after: int | None = None
+    epochs: tuple[EpochEnded, ...] = ()
     news: bool = False
     more: bool = False
 
@@ -42,6 +43,7 @@ class RunTail:
         self._bytes = bytes_per_read
         self._offset = 0
         self._snapshot = RunSnapshot()
+        self._epochs: dict[int, EpochEnded] = {}
         self._origin: float | None = None
         self._shown_state: str = self._snapshot.state
 
@@ -51,6 +53,7 @@ class RunTail:
         gathered = _Gathered()
         for event in events:
             self._snapshot.apply(event)
+            self._fold_epoch(event)
             if self._origin is None:
                 self._origin = event.time
             gathered.add(event, self._origin)
@@ -59,7 +62,14 @@ class RunTail:
         snapshot = self._as_seen(quiet=not events)
         news = bool(events) or snapshot.state != self._shown_state
         self._shown_state = snapshot.state
-        return Batch(snapshot, gathered.arrays(), gathered.cut_after, news, more)
+        return Batch(snapshot, gathered.arrays(), gathered.cut_after, tuple(self._epochs.values()), news, more)
+
+    def _fold_epoch(self, event: Event) -> None:
+        match event:
+            case EpochEnded():
+                self._epochs[event.epoch] = event
+            case Resumed(step=step):
+                self._epochs = {epoch: ended for epoch, ended in self._epochs.items() if ended.step <= step}
 
     def _as_seen(self, *, quiet: bool) -> RunSnapshot:
         """A copy for the window; a run that claims to be busy while nobody holds its lock has crashed."""

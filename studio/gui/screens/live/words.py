@@ -1,13 +1,19 @@
 """What the Run screen says: states, remaining time, changes between evals; pure functions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from studio.core.events import Evaluated
-from studio.core.state import ACTIVE, RESUMABLE, RunSnapshot
-from studio.core.units import format_number, format_seconds
-from studio.gui.plots.series import Floats
+import numpy as np
 
+from studio.core.events import EpochEnded, Evaluated
+from studio.core.forecast import MemoryForecast
+from studio.core.state import ACTIVE, RESUMABLE, RunSnapshot
+from studio.core.units import format_bytes, format_number, format_seconds, format_watt_hours
+from studio.gui.plots.series import Floats, Series
+
+METERS = {"both": "energy counter and averaged power", "none": ""}
+LONGEST_GAP_S = 30  # between two readings; a longer one is a pause in which the run used nothing
 HIGHER_IS_BETTER = ("accuracy", "f1", "exact_match", "macro_f1", "mcc", "token_accuracy")
 
 
@@ -57,16 +63,49 @@ def time_text(seconds: float | None) -> str:
     return "–" if seconds is None else format_seconds(seconds)
 
 
-def watt_hours(snapshot: RunSnapshot, counter_j: Floats) -> float | None:
-    """Energy so far: as the worker measured it, else from the device's counter since the first reading.
+def watt_hours(snapshot: RunSnapshot, counter: Series, power: Series) -> float | None:
+    """Energy so far: as the worker measured it, else by the device's counter, else by its power readings.
 
-    None without a counter, or when it went back, as after a driver restart.
+    ``counter`` is in joules, ``power`` in watts, both over seconds. A counter that went back, as after a driver
+    restart, counts from there. None without either meter.
     """
     if snapshot.measured is not None and not is_live(snapshot.state):
         return snapshot.measured.watt_hours
-    if len(counter_j) < 2 or counter_j[-1] < counter_j[0]:
-        return None
-    return float(counter_j[-1] - counter_j[0]) / 3600
+    if len(counter) > 1:
+        return _sum_joules(counter.x, np.maximum(np.diff(counter.y), 0)) / 3600
+    if len(power) > 1:
+        return _sum_joules(power.x, (power.y[1:] + power.y[:-1]) / 2 * np.diff(power.x)) / 3600
+    return None
+
+
+def _sum_joules(times: Floats, joules: Floats) -> float:
+    return float(joules[np.diff(times) <= LONGEST_GAP_S].sum())
+
+
+def epoch_text(epochs: Sequence[EpochEnded]) -> str:
+    """``epoch 2: 3.2 Wh``: what the last metered epoch took; empty before."""
+    metered = [(ended.epoch, ended.watt_hours) for ended in epochs if ended.watt_hours is not None]
+    return f"epoch {metered[-1][0]}: {format_watt_hours(metered[-1][1])}" if metered else ""
+
+
+def meter_text(snapshot: RunSnapshot, *, counter: bool) -> str:
+    """The meter behind the energy: the worker's word for it, else the device's readings."""
+    found = snapshot.measured.energy_method if snapshot.measured is not None else ""
+    return METERS.get(found, found) or ("energy counter" if counter else "power readings")
+
+
+def is_shared(snapshot: RunSnapshot) -> bool:
+    """Whether other programs are known to have used the device, so that the energy is not the run's alone."""
+    return snapshot.measured is not None and bool(snapshot.measured.shared)
+
+
+def off_forecast(forecast: MemoryForecast, peak_bytes: float, *, over: bool) -> str:
+    """A word when the memory has left its band; one below it only shows at the end. Empty while inside."""
+    if peak_bytes > forecast.high_bytes:
+        return f"above the forecast: {format_bytes(peak_bytes)} at its peak"
+    if over and peak_bytes < forecast.low_bytes:
+        return f"below the forecast: {format_bytes(peak_bytes)} at its peak"
+    return ""
 
 
 def loss_text(value: float) -> str:

@@ -1,25 +1,28 @@
 """The Pre-flight panel: before anything runs, does it fit, how long, how much."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import QSize, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
-from studio.core.forecast import Advice, Estimate
+from studio.core.errors import StudioError
+from studio.core.forecast import Estimate
 from studio.core.plan import Auto
 from studio.core.problems import Problem
 from studio.core.units import format_bytes
 from studio.gui.backend import Check
 from studio.gui.screens.new_run import words
+from studio.gui.screens.new_run.advice import AdviceList
+from studio.gui.screens.new_run.basis import BasisChip, Evidence
+from studio.gui.screens.new_run.figures import Figures
 from studio.gui.theme import GRID, theme
 from studio.gui.widgets.buttons import button
-from studio.gui.widgets.fields import in_words, sentence
+from studio.gui.widgets.fields import in_words
 from studio.gui.widgets.layout import Fold, ScrollColumn, clear_layout, column, hairline, row
 from studio.gui.widgets.notices import IconLabel, Progress
 from studio.gui.widgets.signs import Sign
 from studio.gui.widgets.stacked_bar import Part, StackedBar
-from studio.gui.widgets.text import ElidedLabel, Label, muted, number, strong, title
+from studio.gui.widgets.text import Label, muted, number, strong, title
 
 WAITING = "Choose a model, data and a method: here you see whether the run fits, how long it takes and what it costs."
 SOLVE_FIRST = "The forecast comes back when this is solved."
@@ -27,10 +30,10 @@ WIDEST = 63 * GRID  # px, so that the form keeps its room with large text
 
 
 class Preflight(QFrame):
-    """Signals: ``advised(patch)``, ``show_problem(path)``, ``start()``."""
+    """Signals: ``show_problem(path)``, ``compare_devices()``, ``start()``; advice and evidence have their own."""
 
-    advised = Signal(object)
     show_problem = Signal(str)
+    compare_devices = Signal()
     start = Signal()
 
     def __init__(self, name_of: Callable[[str], str], parent: QWidget | None = None) -> None:
@@ -43,27 +46,29 @@ class Preflight(QFrame):
         self.verdict = Sign(large=True)
         self.need = Label("", role="large-number")
         self.band = Label("", role="muted")
-        self.room = muted("")
+        self.room, self.free = muted(""), muted("")
         self.bar = StackedBar()
-        self.parts = _Figures(units_below=True)
-        self.figures = _Figures()
-        self.evidence = muted("")
+        self.parts = Figures(units_below=True)
+        self.figures = Figures()
+        self.basis, self.evidence = BasisChip(), Evidence()
         self.waiting = muted(WAITING)
         self.problems = QVBoxLayout()
-        self.advice = QVBoxLayout()
+        self.advice = AdviceList()
+        self.devices = button("Which devices can run this?", self.compare_devices.emit, role="link",
+                              help="Compare this machine's devices and common cards")  # fmt: skip
         self.autos = Fold("Chosen for you")
         self.busy = Progress()
         self.start_button = button("Start run", self.start.emit, icon="play", role="primary",
                                    help="Start training in the background (Ctrl+Enter)")  # fmt: skip
         self.forecast = self._forecast_area()
-        scroll = ScrollColumn(margin=2 * GRID, spacing=GRID)
+        scroll = self._scroll = ScrollColumn(margin=2 * GRID, spacing=GRID)
         scroll.setAccessibleName("Pre-flight details")
         scroll.body.addLayout(self.problems)
         scroll.body.addWidget(self.waiting)
         scroll.body.addWidget(self.forecast)
         scroll.body.addWidget(self.autos)
         scroll.body.addStretch(1)
-        heading = column(row(title("Pre-flight"), None), spacing=0)
+        heading = column(row(title("Pre-flight"), None, self.basis), spacing=0)
         heading.setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, 0)
         footer = row(self.busy, None, self.start_button)
         footer.setContentsMargins(2 * GRID, GRID, 2 * GRID, 2 * GRID)
@@ -90,6 +95,7 @@ class Preflight(QFrame):
         self.start_button.setEnabled(plan is not None and not errors)
         self.start_button.setText("Start run")
         self._show_autos(plan.autos if plan else ())
+        self.basis.show_basis(estimate)
         if estimate is None or check is None or plan is None:
             return
         self.verdict.set_verdict(estimate.verdict)
@@ -97,7 +103,9 @@ class Preflight(QFrame):
         need, band = words.memory_words(estimate.memory)
         self.need.setText(need)
         self.band.setText(band)
-        self.room.setText(words.device_words(check.device))
+        self.room.setText(words.room_words(estimate.room))
+        self.room.setVisible(estimate.verdict != "unknown")
+        self.free.setText(words.device_words(check.device))
         self._show_parts(estimate, check)
         cost = words.cost_words(estimate.energy, self._currency)
         self.figures.show_rows([
@@ -108,17 +116,26 @@ class Preflight(QFrame):
             ("CO₂", *words.co2_words(estimate.energy), None),
             ("Trainable", *words.trainable_words(plan), None),
         ])  # fmt: skip
-        self.evidence.setText(sentence(estimate.evidence or words.BASIS_WORDS[estimate.basis]))
-        self._show_advice(estimate.advice)
+        self.evidence.show_basis(estimate)
+        self.advice.show_advice(estimate.advice)
+
+    def end_probe(self, error: StudioError | None = None) -> None:
+        """The probe is over; ``error`` says why it measured nothing."""
+        self.evidence.end_probe(error)
+        QTimer.singleShot(0, self, self._reveal_probe_error)  # once it has its place
+
+    def _reveal_probe_error(self) -> None:
+        if self.evidence.error.isVisible():
+            self._scroll.ensureWidgetVisible(self.evidence.error)
 
     def _forecast_area(self) -> QWidget:
         area = QWidget()
-        self.advice.setSpacing(GRID)
         need = row(self.need, self.band, None)
         details = Fold("Memory by part", open_=True)
         details.body.addWidget(self.parts)
         area.setLayout(column(
-            self.verdict, need, self.bar, self.room, self.advice, details, hairline(), self.figures, self.evidence,
+            self.verdict, self.room, need, self.bar, self.free, self.advice, row(self.devices, None), details,
+            hairline(), self.figures, self.evidence,
         ))  # fmt: skip
         return area
 
@@ -128,7 +145,7 @@ class Preflight(QFrame):
             Part(label, getattr(estimate.memory.parts, name), colors[index])
             for index, (name, label) in enumerate(words.PART_WORDS.items())
         ]
-        device = check.device
+        device = check.device if check.device and check.device.total_bytes else None
         self.bar.set_forecast(
             parts,
             low=estimate.memory.low_bytes,
@@ -152,19 +169,6 @@ class Preflight(QFrame):
             line.setStretch(1, 1)
             self.problems.addLayout(line)
 
-    def _show_advice(self, advice: Sequence[Advice]) -> None:
-        clear_layout(self.advice)
-        for item in advice:
-            made = button("Apply", None, help="Change the form accordingly; Undo takes it back")
-            made.setAccessibleName(f"Apply: {sentence(item.change)}")
-            made.clicked.connect(lambda *_, patch=item.patch: self._advise(patch))
-            texts = column(Label(sentence(item.change), wrap=True), spacing=2)
-            if item.saves_bytes > 0:
-                texts.addWidget(muted(f"saves {format_bytes(item.saves_bytes)}"))
-            line = row(texts, made)
-            line.setStretch(0, 1)
-            self.advice.addLayout(line)
-
     def _show_autos(self, autos: Sequence[Auto]) -> None:
         self.autos.setVisible(bool(autos))
         clear_layout(self.autos.body)
@@ -175,52 +179,6 @@ class Preflight(QFrame):
             name = auto.field.rsplit(".", 1)[-1].replace("_", " ")
             figure = f"{value:g}" if isinstance(value, float) else str(value)
             self.autos.body.addLayout(column(row(Label(name), None, number(figure)), muted(auto.reason), spacing=0))
-
-    def _advise(self, patch: Mapping[str, Any]) -> None:
-        self.advised.emit(dict(patch))
-
-
-class _Figures(QWidget):
-    """Rows of name, figure, and a word on it; labels are reused, so nothing flickers."""
-
-    def __init__(self, *, units_below: bool = False) -> None:
-        super().__init__()
-        self._units_below = units_below  # right-aligned, so that equal units stand in one column
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(GRID)
-        self._grid.setVerticalSpacing(4)
-        self._grid.setColumnStretch(3, 1)
-        self._rows: list[tuple[QLabel, Label, Label, Label]] = []
-
-    def show_rows(self, rows: Sequence[tuple[str, str, str, str | None]]) -> None:
-        while len(self._rows) < len(rows):
-            self._add_row()
-        for index, labels in enumerate(self._rows):
-            for label in labels:
-                label.setVisible(index < len(rows))
-            if index < len(rows):
-                self._fill(labels, rows[index])
-
-    def _add_row(self) -> None:
-        labels = (QLabel(), Label("", role="muted"), number(), ElidedLabel("", role="muted"))
-        labels[0].setFixedSize(10, 10)
-        if self._units_below:
-            labels[2].setAlignment(Qt.AlignmentFlag.AlignRight)
-        for place, label in enumerate(labels):
-            self._grid.addWidget(label, len(self._rows), place)
-        self._rows.append(labels)
-
-    @staticmethod
-    def _fill(labels: tuple[QLabel, Label, Label, Label], values: tuple[str, str, str, str | None]) -> None:
-        name, figure, remark, color = values
-        labels[0].setVisible(color is not None)
-        if color is not None:
-            labels[0].setStyleSheet(f"background: {color}; border-radius: 2px;")
-        labels[1].setText(name)
-        labels[2].setText(figure)
-        labels[2].setAccessibleName(f"{name}: {figure} {remark}")
-        labels[3].setText(remark)
 
 
 def _heading(errors: int, warnings: int) -> str:

@@ -12,6 +12,7 @@ from studio.gui import settings
 from studio.gui.backend import Backend, Check
 from studio.gui.screens.base import Screen
 from studio.gui.screens.new_run.checker import Checker
+from studio.gui.screens.new_run.device_fits import DeviceFitsDialog
 from studio.gui.screens.new_run.draft import Draft, empty_spec, suggest_name
 from studio.gui.screens.new_run.form import RunForm
 from studio.gui.screens.new_run.libraries import Libraries
@@ -92,6 +93,27 @@ class NewRunScreen(Screen):
         task = run_task(self, self.backend.start_run, self.draft.copy(), done=self._started, failed=self._not_started)
         self.preflight.busy.start("Starting the run…", task)
 
+    def compare_devices(self) -> None:
+        """Show which devices could run the draft, once it can be planned."""
+        if not self.preflight.forecast.isVisible():
+            return
+        DeviceFitsDialog(self.backend, self.draft.copy(), self).open()
+
+    def probe(self) -> None:
+        """Run a few real steps of the draft, once it can be planned; what they took goes into the forecast."""
+        evidence = self.preflight.evidence
+        if not (evidence.isVisible() and evidence.probe_button.isEnabled()):
+            return
+        task = run_task(
+            self, self.backend.probe, self.draft.copy(),
+            done=self._probed, failed=self.preflight.end_probe, progress=evidence.progress.report,
+        )  # fmt: skip
+        evidence.start_probe(task)
+
+    def _probed(self, _nothing: None) -> None:
+        self.preflight.end_probe()
+        self.checker.refine_now()
+
     def _lay_out(self) -> None:
         libraries = self.libraries
         pickers = row(libraries.model, libraries.data, libraries.method, spacing=2 * GRID)
@@ -137,14 +159,17 @@ class NewRunScreen(Screen):
         libraries.failed.connect(self._show_error)
         self.files.failed.connect(self._show_error)
         self.files.noted.connect(self.noted)
-        self.draft.changed.connect(lambda _path: self.error.hide())
+        self.draft.changed.connect(lambda _path: self._hide_errors())
         self.draft.replaced.connect(self._show_draft)
         self.draft.history.canUndoChanged.connect(self.undo_button.setEnabled)
         self.draft.history.canRedoChanged.connect(self.redo_button.setEnabled)
         self.checker.checked.connect(self._show_check)
         self.checker.checking.connect(lambda task: self.preflight.busy.start("Checking…", task))
         self.checker.failed.connect(self._show_error)
-        self.preflight.advised.connect(lambda patch: self.draft.patch(patch, "take the advice"))
+        self.checker.refining.connect(self.preflight.basis.show_waiting)
+        self.preflight.advice.advised.connect(lambda patch: self.draft.patch(patch, "take the advice"))
+        self.preflight.compare_devices.connect(self.compare_devices)
+        self.preflight.evidence.probe.connect(self.probe)
         self.preflight.show_problem.connect(self._reveal)
         self.preflight.start.connect(self.start)
 
@@ -257,6 +282,11 @@ class NewRunScreen(Screen):
             self._show_check(Check(error.problems))
         else:
             self._show_error(error)
+
+    def _hide_errors(self) -> None:
+        """They were about the draft before its last change."""
+        self.error.hide()
+        self.preflight.evidence.error.hide()
 
     def _show_error(self, error: StudioError) -> None:
         self.preflight.busy.stop()

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from studio.core.facts import DeviceFacts
-from studio.core.forecast import EnergyForecast, Estimate, MemoryForecast, TimeForecast
+from studio.core.forecast import Advice, EnergyForecast, Estimate, MemoryForecast, Room, TimeForecast
 from studio.core.plan import Plan
 from studio.core.units import format_bytes, format_seconds, format_watt_hours
 
+NOT_ENOUGH = "not enough alone".replace(" ", "\N{NO-BREAK SPACE}")  # on one line
 PART_WORDS = {
     "weights": "Base weights",
     "trainable": "Trainable parameters",
@@ -18,10 +19,10 @@ PART_WORDS = {
     "context": "Runtime and driver",
 }
 BASIS_WORDS = {
-    "formula": "From formulas alone.",
-    "simulated": "From formulas and measured kernels.",
-    "probed": "From a short trial on this machine.",
-    "calibrated": "From formulas, corrected by your own runs.",
+    "formula": ("Formula", "From formulas alone."),
+    "simulated": ("Simulated", "From a simulated step of this model."),
+    "probed": ("Probed", "From a few real steps on this machine."),
+    "calibrated": ("Calibrated", "Corrected by what your own runs took."),
 }
 
 
@@ -32,8 +33,37 @@ def memory_words(memory: MemoryForecast) -> tuple[str, str]:
 def device_words(device: DeviceFacts | None) -> str:
     if device is None:
         return ""
+    if not device.total_bytes:
+        return "How much memory this device has is not known"
     kind = "memory" if device.kind == "cpu" else "GPU memory"
     return f"{format_bytes(device.free_bytes)} free of {format_bytes(device.total_bytes)} {kind}"
+
+
+def room_words(room: Room | None) -> str:
+    """The most that would fit."""
+    if room is None:
+        return "How many rows would fit is not known"
+    if not room.micro_batch:
+        return "Not even one row is sure to fit"
+    rows = "1 row" if room.micro_batch == 1 else f"{room.micro_batch:,} rows"
+    longest = f"rows up to {room.max_length:,} tokens" if room.max_length else "shorter rows alone do not help"
+    return f"Fits up to {rows} at once · {longest}"
+
+
+def advice_words(advice: Advice) -> str:
+    """``saves 1.20 GiB · 30% slower · not enough alone``: what a change brings and what it costs."""
+    saved = f"saves {format_bytes(advice.saves_bytes)}" if advice.saves_bytes > 0 else ""
+    parts = (saved, _pace(advice.slower), "" if advice.fits else NOT_ENOUGH)
+    return " · ".join(part for part in parts if part)
+
+
+def _pace(slower: float | None) -> str:
+    if slower is None:
+        return ""
+    if slower >= 2:
+        return f"{slower:.1f} times as long"
+    percent = round(100 * (slower - 1))
+    return f"{abs(percent)}% {'slower' if percent > 0 else 'faster'}" if percent else "as fast"
 
 
 def time_words(time: TimeForecast) -> tuple[str, str]:

@@ -18,7 +18,6 @@ from studio.gui.screens.runs.actions import ACTIONS
 from studio.gui.screens.runs.columns import RUN_COLUMNS, shown_columns
 from studio.gui.screens.runs.commands import RunCommands
 from studio.gui.screens.runs.comparison import ComparisonView
-from studio.gui.screens.runs.delegate import StateDelegate
 from studio.gui.screens.runs.panel import RunPanel
 from studio.gui.screens.runs.query import RunsQuery
 from studio.gui.settings import remember_splitter
@@ -28,6 +27,8 @@ from studio.gui.widgets.flow import FlowLayout
 from studio.gui.widgets.layout import boxed, column, row
 from studio.gui.widgets.notices import EmptyState, ErrorCard
 from studio.gui.widgets.search import SearchField
+from studio.gui.widgets.sign_cells import SignDelegate
+from studio.gui.widgets.signs import STATES
 from studio.gui.widgets.text import muted, title
 
 NAME_COLUMN, CREATED_COLUMN = 1, 10
@@ -89,7 +90,7 @@ class RunsScreen(Screen):
     def _build(self) -> None:
         self.table = table_view("Runs", self.model, sortable=True, multiple=True)
         self.table.horizontalHeader().setSortIndicator(CREATED_COLUMN, Qt.SortOrder.DescendingOrder)
-        self.table.setItemDelegateForColumn(0, StateDelegate(self.table))
+        self.table.setItemDelegateForColumn(0, SignDelegate(STATES, self.table))
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         set_widths(self.table, *(made.characters for made in RUN_COLUMNS))
         stretch(self.table, NAME_COLUMN)

@@ -1,17 +1,21 @@
-"""Draws a run's state in a table cell as a shape and a word."""
+"""Draws a run's state or a forecast's verdict in a table cell as a shape and a word."""
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from studio.gui.theme import theme
-from studio.gui.widgets.signs import STATES, draw_shape
+from studio.gui.widgets.signs import Signs, draw_shape
 
 Index = QModelIndex | QPersistentModelIndex
 
 
-class StateDelegate(QStyledItemDelegate):
-    """For cells whose text is a run state."""
+class SignDelegate(QStyledItemDelegate):
+    """For cells whose text is one of ``signs``: ``VERDICTS`` or ``STATES``."""
+
+    def __init__(self, signs: Signs, parent: QObject) -> None:
+        super().__init__(parent)
+        self._signs = signs
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         state = index.data()
@@ -19,9 +23,9 @@ class StateDelegate(QStyledItemDelegate):
         option.text = ""
         style = option.widget.style()
         style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)
-        if state not in STATES:
+        if state not in self._signs:
             return
-        word, token, shape = STATES[state]
+        word, token, shape = self._signs[state]
         rect = option.rect
         side = option.fontMetrics.height() * 0.75
         painter.save()
