@@ -11,6 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from studio.cli import (
+    accuracy,
     catalog,
     data,
     export,
@@ -18,8 +19,10 @@ from studio.cli import (
     methods,
     models,
     plugins,
+    probe,
     run_control,
     run_labels,
+    run_power,
     runs,
     specs,
     train,
@@ -40,9 +43,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (specs, train, export, machine):
+for group in (specs, probe, train, export, machine, accuracy):
     group.register(app)
-for part in (run_control, run_labels):
+for part in (run_control, run_labels, run_power):
     part.register(runs.app)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")

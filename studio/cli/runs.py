@@ -91,13 +91,18 @@ def show(run: RunName, json: Json = False) -> None:
         "Notes": shown["notes"] or "-",
         "Peak memory": _or_dash(measured["peak_bytes"], format_bytes),
         "Time": _or_dash(measured["seconds"], format_seconds),
-        "Energy": _or_dash(measured["watt_hours"], format_watt_hours),
+        "Energy": _energy(measured),
+        "Cost": _at_rate(measured, "cost"),
+        "CO2": _at_rate(measured, "co2_g"),
     }
     if shown["parent"]:
         facts["Parent"] = shown["parent"]
     if shown["error"]:
         facts["Error"] = shown["error"]["message"]
         facts["What to do"] = shown["error"]["hint"] or "-"
+        if "foreseen" in (details := shown["error"].get("details", {})):
+            facts["Held"] = _parts(details["held"], details["held_bytes"])
+            facts["Foreseen"] = _parts(details["foreseen"]["parts"], details["foreseen"]["total_bytes"])
     print_facts(facts)
     lines = [
         (name, *(_number(metric[part]) for part in ("last", "min", "max")), metric["step"])
@@ -173,6 +178,39 @@ def _elapsed_s(row: "RunRow") -> float | None:
     if row.seconds is not None or row.started is None:
         return row.seconds
     return (row.ended or time.time()) - row.started
+
+
+def _parts(parts: dict[str, int], total: int) -> str:
+    """Memory by what holds it, the largest part first."""
+    listed = sorted(((bytes_, name) for name, bytes_ in parts.items() if bytes_), reverse=True)
+    return f"{format_bytes(total)}: {', '.join(f'{name} {format_bytes(bytes_)}' for bytes_, name in listed)}"
+
+
+def _energy(measured: dict[str, Any]) -> str:
+    """``12 Wh (energy counter, 0.42 J a token)``, with what makes it doubtful."""
+    if measured["watt_hours"] is None:
+        return "-"
+    per_token = measured["joules_per_token"]
+    words = [
+        measured["energy_method"],
+        f"{format_number(per_token)} J a token" if per_token is not None else "",
+        f"{format_seconds(measured['unmetered_s'])} not metered" if measured["unmetered_s"] >= 1 else "",
+        "other processes included" if measured["shared"] else "",
+        "steps beat with the meter: may be 20 % off" if measured["near_cadence"] else "",
+    ]
+    listed = ", ".join(word for word in words if word)
+    return format_watt_hours(measured["watt_hours"]) + (f" ({listed})" if listed else "")
+
+
+def _at_rate(measured: dict[str, Any], figure: str) -> str:
+    """Cost or CO2 by the rates that the run was planned with."""
+    if measured[figure] is None:
+        return "-"
+    rates = measured["rates"]
+    if figure == "cost":
+        return f"{format_number(measured['cost'])} {rates['currency']} ({rates['tariff_per_kwh']:g} per kWh)"
+    where = f"{rates['grid']} {rates['year']}" if rates["grid"] else rates["source"]
+    return f"{format_number(measured['co2_g'])} g ({rates['g_per_kwh']:g} g per kWh, {where})"
 
 
 def _or_dash(value: Any, words: Any) -> str:

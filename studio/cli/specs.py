@@ -9,12 +9,14 @@ import typer
 from studio.cli.arguments import Json, Spec
 from studio.cli.output import print_facts, print_json, print_table, say, warn_of
 from studio.core.errors import InvalidSpecError
-from studio.core.forecast import Estimate
+from studio.core.forecast import Advice, Estimate
 from studio.core.units import format_bytes, format_count, format_seconds, format_watt_hours
 
 if TYPE_CHECKING:
     from studio.core.facts import DeviceFacts
     from studio.core.plan import PlanOutcome
+
+SLIGHT = 0.02  # a share of the time that nobody notices
 
 
 def register(app: typer.Typer) -> None:
@@ -84,10 +86,15 @@ def estimate(
     vram: Annotated[
         float | None, typer.Option(metavar="GIB", min=0.5, max=1024, help="A GPU with so much memory.")
     ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="By the formula alone: at once, but less exact.")] = False,
     json: Json = False,
 ) -> None:
-    """Foresee memory, time and energy of a run, and whether it fits."""
-    from studio.cli.hypothetical import gpu_of, id_of, on_device
+    """Foresee memory, time and energy of a run, and whether it fits.
+
+    Memory is simulated, which takes some seconds, unless --quick.
+    """
+    from studio.cli.device_names import id_of
+    from studio.service.hypothetical import gpu_of, on_device
 
     raw = load(spec)
     devices = None
@@ -96,7 +103,7 @@ def estimate(
         raw = on_device(raw, "auto")
     elif device is not None:
         raw = on_device(raw, id_of(device))
-    outcome = _planned(raw, devices)
+    outcome = _planned(raw, devices, simulated=not quick)
     if outcome.estimate is None and json:
         print_json({"problems": outcome.problems})
     _refuse_errors(outcome)
@@ -118,20 +125,35 @@ def print_estimate(forecast: Estimate) -> None:
         f"{format_bytes(memory.low_bytes)} to {format_bytes(memory.high_bytes)}",
         "  of which": ", ".join(f"{name} {format_bytes(bytes_)}" for name, bytes_ in parts if bytes_),
         "Time": f"{format_seconds(time.seconds)}, {format_seconds(time.low)} to {format_seconds(time.high)}",
-        "Per step": _per_step(time.seconds_per_step),
+        "Per step": per_step(time.seconds_per_step),
         "Energy": _energy(forecast),
         "Basis": f"{forecast.basis}: {forecast.evidence}",
     }
+    if forecast.fallback:
+        facts["Not simulated"] = forecast.fallback
+    if forecast.room is not None:
+        facts["Room"] = (
+            f"up to {forecast.room.micro_batch:,} rows at once, or rows of {forecast.room.max_length:,} tokens"
+        )
     if energy.co2_g is not None:
         facts["CO2"] = f"about {format_count(energy.co2_g)} g"
     if energy.cost is not None:
         facts["Cost"] = f"about {energy.cost:.2f}"
     print_facts(facts)
     for advice in forecast.advice:
-        say(f"Advice: {advice.change} (saves {format_bytes(advice.saves_bytes)})")
+        say(f"Advice: {advice.change} ({_effect(advice)})")
 
 
-def _per_step(seconds: float) -> str:
+def _effect(advice: Advice) -> str:
+    """What a change saves and costs."""
+    words = f"saves {format_bytes(advice.saves_bytes)}"
+    if advice.slower is not None and abs(advice.slower - 1) >= SLIGHT:
+        words += f", {abs(advice.slower - 1):.0%} {'slower' if advice.slower > 1 else 'faster'}"
+    return words if advice.fits else f"{words}, not enough alone"
+
+
+def per_step(seconds: float) -> str:
+    """The time of one step."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else format_seconds(seconds)
 
 
@@ -143,11 +165,14 @@ def _energy(forecast: Estimate) -> str:
     return f"{format_watt_hours(energy.watt_hours)}, {low} to {high}"
 
 
-def _planned(raw: Mapping[str, Any], devices: "list[DeviceFacts] | None" = None) -> "PlanOutcome":
+def _planned(
+    raw: Mapping[str, Any], devices: "list[DeviceFacts] | None" = None, *, simulated: bool = False
+) -> "PlanOutcome":
     """Plan a spec; warnings go to stderr."""
     from studio.service.plan_run import plan_run
+    from studio.service.simulation import simulator
 
-    outcome = plan_run(raw, devices=devices)
+    outcome = plan_run(raw, devices=devices, simulator=simulator() if simulated else None)
     if outcome.plan is not None:
         warn_of(problem for problem in outcome.problems if problem.severity == "warning")
     return outcome

@@ -241,7 +241,7 @@ def _allocate(attached: Attached, method_id: str, key: str, decl: ParamDecl, tun
     attached.decls[key] = decl
     device = next(attached.model.parameters()).device
     try:
-        value = initial_value(decl, seeded(attached.seed, key)).to(device)
+        value = initial_value(decl, seeded(attached.seed, key), device)
     except (ValueError, IndexError) as error:
         wrong = f"tensor {decl.name!r} of shape {tuple(decl.shape)} cannot start as {decl.init!r}"
         raise PluginError(method_id, wrong, where=key, hint=f"one of {INITS}") from error

@@ -31,7 +31,6 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
         UserError: the folder does not hold a model of the task's kind.
         MachineError: it does not fit the device's memory.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -50,9 +49,7 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
                 "id2label": dict(enumerate(plan.labels)),
                 "label2id": {label: i for i, label in enumerate(plan.labels)},
             }
-            model = AutoModelForSequenceClassification.from_pretrained(plan.model_path, **options)
-        else:
-            model = AutoModelForCausalLM.from_pretrained(plan.model_path, **options)
+        model = model_class(classification=plan.task == "classification").from_pretrained(plan.model_path, **options)
     except torch.OutOfMemoryError as error:
         raise MachineError("the model does not fit the device's memory", where=plan.device) from error
     except (OSError, ValueError) as error:
@@ -61,6 +58,18 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
             where=plan.model_path,
             hint="inspect it with `pet-studio models inspect`, or add it again",
         ) from error
+    return prepare_base(model, plan, pad_id=pad_id).to(plan.device)  # type: ignore[no-any-return]
+
+
+def model_class(*, classification: bool) -> Any:
+    """The class of transformers that makes a task's model."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    return AutoModelForSequenceClassification if classification else AutoModelForCausalLM
+
+
+def prepare_base(model: Any, plan: Plan, *, pad_id: int | None) -> Any:
+    """A base model as training uses it: frozen, without a cache, recomputing where the plan says so."""
     model.config.use_cache = False
     if pad_id is not None and (model.config.pad_token_id is None or plan.task == "classification"):
         model.config.pad_token_id = pad_id
@@ -69,7 +78,7 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         # it makes the embeddings require gradients, which would carry the backward pass below the lowest trained layer
         model.disable_input_require_grads()
-    return model.to(plan.device)  # type: ignore[no-any-return]
+    return model
 
 
 def resolve_module(model: nn.Module, path: str) -> tuple[str, nn.Module]:

@@ -18,8 +18,10 @@ def seeded(seed: int, key: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def initial_value(decl: ParamDecl, generator: torch.Generator) -> Tensor:
+def initial_value(decl: ParamDecl, generator: torch.Generator, device: torch.device) -> Tensor:
     """The starting value of a declared tensor; drawn on the CPU, so the same on every device.
+
+    On the meta device, where there are no values, nothing is drawn.
 
     Raises:
         ValueError, IndexError: there is no such start, or not for this shape.
@@ -39,7 +41,9 @@ def initial_value(decl: ParamDecl, generator: torch.Generator) -> Tensor:
     }
     if name not in makers:
         raise ValueError(f"unknown init {decl.init!r}")
-    return makers[name]().to(_DTYPES[decl.dtype])
+    if device.type == "meta":
+        return torch.empty(shape, dtype=_DTYPES[decl.dtype], device=device)
+    return makers[name]().to(_DTYPES[decl.dtype]).to(device)
 
 
 def _uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:

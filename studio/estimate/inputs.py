@@ -40,7 +40,8 @@ class EstimateInputs:
 
     ``effective_batch`` is that of the plan; without it, micro-batch times accumulation. ``masked`` says whether
     padded rows come with an attention mask; ``dropout`` whether the base model's own dropout is on (None: as
-    its family is configured). ``wheres`` are the placements' expressions in the order of the spec, for advice.
+    its family is configured). ``wheres`` are the placements' expressions in the order of the spec, for advice;
+    ``method`` joins their plugins with " + ", as ``MeasuredRun`` has it. ``torch`` is the version that will train.
     """
 
     model: ModelFacts
@@ -68,6 +69,8 @@ class EstimateInputs:
     masked: bool = True
     dropout: bool | None = None
     wheres: Sequence[str] = ()
+    method: str = ""
+    torch: str = ""
 
     @property
     def rows_per_step(self) -> int:

@@ -9,6 +9,7 @@ from studio.estimate.batches import Batch, largest_batch, largest_eval_batch
 from studio.estimate.families import family_of
 from studio.estimate.footprint import Footprint, measure_footprint
 from studio.estimate.inputs import EstimateInputs
+from studio.estimate.profile import MemoryProfile
 
 FP32 = 4
 ADAM = 8
@@ -34,6 +35,20 @@ class Phase:
     @property
     def total(self) -> int:
         return self.activations + self.logits + self.workspace
+
+
+def simulated_memory(inputs: EstimateInputs, profile: MemoryProfile, footprint: Footprint) -> MemoryParts:
+    """The parts at the simulated peak, with what the process and its heap or allocator hold besides."""
+    found = profile.parts(inputs.micro_batch, largest_eval_batch(inputs).rows if inputs.eval_rows else 0)
+    passing = Phase(found["activations"], found["logits"], found["workspace"])
+    on_cpu = inputs.device.kind == "cpu"
+    if on_cpu:
+        kept = measure_activations(inputs, largest_batch(inputs), family_of(inputs.model), footprint)
+        slack = _heap_slack(inputs, kept, passing)
+    else:
+        slack = CUBLAS_BYTES + round((profile.reserved_by(inputs.micro_batch) - 1) * sum(found.values()))
+    found["workspace"] += slack
+    return MemoryParts(**found, context=CPU_PROCESS_BYTES if on_cpu else CUDA_CONTEXT_BYTES)
 
 
 def measure_memory(inputs: EstimateInputs, footprint: Footprint | None = None) -> MemoryParts:

@@ -1,9 +1,10 @@
-"""The formula's estimate of a run: memory, time and energy, corrected by what past runs measured."""
+"""The estimate of a run: memory, time and energy, corrected by what past runs measured."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from studio.core.forecast import (
+    Basis,
     EnergyForecast,
     Estimate,
     MemoryForecast,
@@ -13,12 +14,13 @@ from studio.core.forecast import (
 )
 from studio.estimate.advice import advise
 from studio.estimate.families import family_of
-from studio.estimate.footprint import measure_footprint
 from studio.estimate.history import Correction, correct
 from studio.estimate.inputs import EstimateInputs
-from studio.estimate.memory import measure_memory
+from studio.estimate.needs import Needs
 from studio.estimate.power import idle_w, training_w
-from studio.estimate.speed import Speed, measure_speed, rates_of
+from studio.estimate.profile import MemoryProfile
+from studio.estimate.room import find_room
+from studio.estimate.speed import Speed, rates_of
 
 EXACT = ("weights", "trainable", "gradients", "optimizer")
 MEMORY_PRIOR, UNKNOWN_MEMORY_PRIOR = (0.85, 1.25), (0.7, 1.5)
@@ -39,18 +41,23 @@ class _Corrections:
     power: Correction
 
 
-def estimate_run(inputs: EstimateInputs) -> Estimate:
-    """What the run will need, from closed forms; takes milliseconds and needs neither weights nor torch."""
-    family = family_of(inputs.model)
-    footprint = measure_footprint(inputs.declared, family)
-    parts, speed = measure_memory(inputs, footprint), measure_speed(inputs, footprint)
+def estimate_run(inputs: EstimateInputs, profile: MemoryProfile | None = None) -> Estimate:
+    """What the run will need: memory from a simulation's ``profile`` or closed forms, the rest from closed forms.
+
+    Takes milliseconds and needs neither weights nor torch.
+    """
+    needs = Needs(inputs, profile)
+    parts, speed, known = needs.parts, needs.speed, family_of(inputs.model).known
+    basis = _basis(profile)
     watts = training_w(inputs, speed)
-    corrections = _corrections(inputs, family_is_known=family.known)
-    memory, time = _memory(parts, corrections.memory, known=family.known), _time(inputs, speed, corrections.time)
-    verdict = _verdict(inputs, memory)
-    factor = memory.high_bytes / parts.total
-    free = _available(inputs)
-    advice = advise(inputs, lambda total: total * factor < free) if verdict in ("close", "does not fit") else ()
+    corrections = _corrections(inputs, parts, family_is_known=known, basis=basis)
+    memory, time = corrected_memory(parts, corrections.memory), _time(inputs, speed, corrections.time)
+    verdict = verdict_of(inputs, memory)
+    factor, free = memory.high_bytes / parts.total, _available(inputs)
+
+    def fits(bytes_: int) -> bool:
+        return bytes_ * factor < free
+
     return Estimate(
         memory=memory,
         time=time,
@@ -58,22 +65,28 @@ def estimate_run(inputs: EstimateInputs) -> Estimate:
         fits=None if verdict == "unknown" else verdict != "does not fit",
         verdict=verdict,
         device=inputs.device.id,
-        basis="calibrated" if corrections.memory.runs or corrections.time.runs else "formula",
-        evidence=_evidence(corrections, family_is_known=family.known),
-        advice=advice,
-        uncorrected=Uncorrected(peak_bytes=parts.total, seconds_per_step=speed.step, watts=watts),
+        basis="calibrated" if corrections.memory.runs else basis,
+        evidence=_evidence(corrections, basis, family_is_known=known),
+        advice=advise(needs, fits) if verdict in ("close", "does not fit") else (),
+        room=None if verdict == "unknown" else find_room(needs, fits),
+        uncorrected=Uncorrected(basis=basis, peak_bytes=parts.total, seconds_per_step=speed.step, watts=watts),
     )
 
 
-def _corrections(inputs: EstimateInputs, *, family_is_known: bool) -> _Corrections:
+def judge(inputs: EstimateInputs, profile: MemoryProfile | None = None) -> Verdict:
+    """Whether the run fits its device, as ``estimate_run`` says it, without all the rest."""
+    parts, known = Needs(inputs, profile).parts, family_of(inputs.model).known
+    return verdict_of(inputs, corrected_memory(parts, _memory_correction(inputs, parts, _basis(profile), known=known)))
+
+
+def _basis(profile: MemoryProfile | None) -> Basis:
+    return "formula" if profile is None else "simulated"
+
+
+def _corrections(inputs: EstimateInputs, parts: MemoryParts, *, family_is_known: bool, basis: Basis) -> _Corrections:
     known = rates_of(inputs.device, inputs.precision).known
     return _Corrections(
-        memory=correct(
-            inputs,
-            lambda run: (run.predicted_bytes, run.measured_bytes),
-            MEMORY_PRIOR if family_is_known else UNKNOWN_MEMORY_PRIOR,
-            MEMORY_FLOOR,
-        ),
+        memory=_memory_correction(inputs, parts, basis, known=family_is_known),
         time=correct(
             inputs,
             lambda run: (run.predicted_seconds_per_step, run.measured_seconds_per_step),
@@ -84,10 +97,32 @@ def _corrections(inputs: EstimateInputs, *, family_is_known: bool) -> _Correctio
     )
 
 
-def _memory(parts: MemoryParts, correction: Correction, *, known: bool) -> MemoryForecast:
+def _memory_correction(inputs: EstimateInputs, parts: MemoryParts, basis: Basis, *, known: bool) -> Correction:
+    return correct(
+        inputs,
+        lambda run: (run.predicted_bytes, run.measured_bytes if run.basis == basis else None),
+        _memory_prior(parts, known=known),
+        MEMORY_FLOOR,
+    )
+
+
+def _memory_prior(parts: MemoryParts, *, known: bool) -> tuple[float, float]:
+    """The band without any run: the narrower of what holds for every run and of what the parts allow."""
+    low, high = MEMORY_PRIOR if known else UNKNOWN_MEMORY_PRIOR
+    exact = _exact(parts)
+    rest = parts.total - exact
+    rest_high = REST_HIGH if known else UNKNOWN_REST_HIGH
+    return (
+        max(low, (exact + REST_LOW * rest) / parts.total),
+        min(high, (EXACT_HIGH * exact + rest_high * rest) / parts.total),
+    )
+
+
+def corrected_memory(parts: MemoryParts, correction: Correction) -> MemoryForecast:
     """The corrected parts; weights and trainables are exact, so the rest takes the whole correction."""
-    exact = sum(getattr(parts, name) for name in EXACT)
-    total = max(round(parts.total * correction.factor), exact)
+    exact = _exact(parts)
+    center = parts.total * correction.factor
+    total = max(round(center), exact)
     rest = total - exact
     scale = rest / (parts.total - exact) if parts.total > exact else 1.0
     corrected = {
@@ -95,13 +130,16 @@ def _memory(parts: MemoryParts, correction: Correction, *, known: bool) -> Memor
         for name in MemoryParts.model_fields
     }
     scaled = MemoryParts(**corrected)
-    rest_high = REST_HIGH if known else UNKNOWN_REST_HIGH
     return MemoryForecast(
         total_bytes=scaled.total,
-        low_bytes=round(max(scaled.total * correction.low, exact + REST_LOW * rest)),
-        high_bytes=round(min(scaled.total * correction.high, EXACT_HIGH * exact + rest_high * rest)),
+        low_bytes=round(center * correction.low),
+        high_bytes=max(round(center * correction.high), scaled.total),
         parts=scaled,
     )
+
+
+def _exact(parts: MemoryParts) -> int:
+    return sum(getattr(parts, name) for name in EXACT)
 
 
 def _time(inputs: EstimateInputs, speed: Speed, correction: Correction) -> TimeForecast:
@@ -139,7 +177,8 @@ def _available(inputs: EstimateInputs) -> int:
     return free if cap is None else min(free, cap)
 
 
-def _verdict(inputs: EstimateInputs, memory: MemoryForecast) -> Verdict:
+def verdict_of(inputs: EstimateInputs, memory: MemoryForecast) -> Verdict:
+    """Whether the memory fits what is free on the device, within the spec's limit."""
     free = _available(inputs)
     if not free and not inputs.device.total_bytes:
         return "unknown"
@@ -148,10 +187,16 @@ def _verdict(inputs: EstimateInputs, memory: MemoryForecast) -> Verdict:
     return "close" if memory.total_bytes < free else "does not fit"
 
 
-def _evidence(corrections: _Corrections, *, family_is_known: bool) -> str:
+def _evidence(corrections: _Corrections, basis: Basis, *, family_is_known: bool) -> str:
+    """What memory and time rest on, in a sentence."""
+    if basis == "simulated":
+        source = "the training step, simulated"
+    else:
+        source = "closed form" if family_is_known else "closed form for a similar model family"
     runs = max(corrections.memory.runs, corrections.time.runs)
-    if runs:
-        return f"closed form, corrected by {runs} finished run{'s' if runs > 1 else ''} on this device"
-    if not family_is_known:
-        return "closed form for a similar model family, no run on this device yet"
-    return "closed form, no run on this device yet"
+    if not runs:
+        return f"{source}; no run on this device yet"
+    quantities = " and ".join(
+        name for name, of in (("memory", corrections.memory), ("time", corrections.time)) if of.runs
+    )
+    return f"{source}; {quantities} corrected by {runs} finished run{'s' if runs > 1 else ''} on this device"

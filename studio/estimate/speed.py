@@ -36,10 +36,10 @@ class Speed:
     busy: float
 
 
-def measure_speed(inputs: EstimateInputs, footprint: Footprint) -> Speed:
-    """The time of a run without corrections."""
+def measure_speed(inputs: EstimateInputs, footprint: Footprint, flops_per_token: float | None = None) -> Speed:
+    """The time of a run without corrections; ``flops_per_token`` as in ``measure_work``."""
     rates = rates_of(inputs.device, inputs.precision)
-    work = measure_work(inputs, footprint)
+    work = measure_work(inputs, footprint, flops_per_token)
     passes_back = 3 if inputs.checkpointing else 2
     launch = work.micro_steps * (1 + passes_back) * _launch_s(inputs, footprint)
     compute = work.step_flops / rates.flops

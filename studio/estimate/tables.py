@@ -22,6 +22,15 @@ class GpuFacts:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A common card: its name, the GiB that a driver leaves of its memory, its compute capability."""
+
+    name: str
+    gib: float
+    capability: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class CpuFacts:
     """What one core sustains in training, by precision, and the bytes per second of the whole CPU."""
 
@@ -52,6 +61,11 @@ def find_gpu(name: str) -> GpuFacts | None:
         bytes_per_s=row["gigabytes_per_s"] * 1e9,
         idle_w=row["idle_w"],
     )
+
+
+def common_cards() -> tuple[Card, ...]:
+    """Cards that people train on, from small to large."""
+    return tuple(Card(row["name"], row["gib"], tuple(row["capability"])) for row in _table("devices.json")["cards"])
 
 
 def cpu_facts(device: DeviceFacts) -> CpuFacts:

@@ -25,15 +25,18 @@ class Work:
     new_tokens: int
 
 
-def measure_work(inputs: EstimateInputs, footprint: Footprint) -> Work:
-    """Operations of the parts of a run: two per weight and token forward, two back to the inputs, two to weights."""
+def measure_work(inputs: EstimateInputs, footprint: Footprint, flops_per_token: float | None = None) -> Work:
+    """Operations of the parts of a run: two per weight and token forward, two back to the inputs, two to weights.
+
+    ``flops_per_token`` is what a simulation counted for forward and backward passes.
+    """
     evals = count_evals(inputs)
     batch = largest_eval_batch(inputs)
     rows = inputs.rows_per_step
     trained = footprint.trainable + inputs.head_params
     new = min(MOST_NEW_TOKENS, round(_trained_per_row(inputs)) + EXTRA_TOKENS)
     return Work(
-        step_flops=tokens_per_step(inputs) * _training_flops_per_token(inputs, footprint),
+        step_flops=tokens_per_step(inputs) * (flops_per_token or _training_flops_per_token(inputs, footprint)),
         eval_flops=inputs.eval_rows * mean_length(inputs) * _forward_flops_per_token(inputs) if evals else 0.0,
         micro_steps=-(-rows // inputs.micro_batch),
         eval_batches=-(-inputs.eval_rows // batch.rows) if evals else 0,

@@ -31,7 +31,7 @@ _SITES = TypeAdapter(list[Site])
 
 def main(folder: Path, timeout_s: float) -> None:
     """Answer until the requests end; a request that takes too long ends the process, its traceback on stderr."""
-    requests, answers = _take_channel()
+    requests, answers = take_channel()
     _limit_memory()
     sys.meta_path.insert(0, _RefuseHeavy())
     plugin = Plugin(read_manifest(folder), folder, "home")
@@ -51,7 +51,8 @@ class _RefuseHeavy:
         return None
 
 
-def _take_channel() -> tuple[IO[bytes], IO[bytes]]:
+def take_channel() -> tuple[IO[bytes], IO[bytes]]:
+    """Requests and answers, out of the reach of code that reads stdin or prints."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)

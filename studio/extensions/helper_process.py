@@ -1,4 +1,4 @@
-"""Starting, asking and ending one helper process; see ``helper`` for its other side."""
+"""Starting, asking and ending one helper process; ``helper`` is the other side of a plugin's."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -20,17 +21,26 @@ _KEPT = ("PATH", "HOME", "USERPROFILE", "LANG", "LC_ALL", "TZ", "TMPDIR", "TEMP"
 
 
 class HelperProcess:
-    """One run of the helper for a plugin folder, in a session of its own, its output pumped into ``log``."""
+    """One run of a module that answers lines with lines, in a session of its own, its output pumped into ``log``."""
 
-    def __init__(self, folder: Path, log: Path, timeout_s: float) -> None:
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        timeout_s: float,
+        cwd: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._timeout_s = timeout_s
         self._flooded = False
         self._asking: threading.Thread | None = None
         file = _open_log(log)
         self._popen = subprocess.Popen(
-            [sys.executable, "-P", "-m", "studio.extensions.helper", str(folder), str(timeout_s)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(),
-            cwd=folder, start_new_session=True,
+            [sys.executable, "-P", "-m", module, *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=_environment() | dict(environment or {}), cwd=cwd, start_new_session=True,
         )  # fmt: skip
         self._pump = threading.Thread(target=self._keep_output, args=(file,), daemon=True)
         self._pump.start()

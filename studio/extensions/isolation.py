@@ -63,7 +63,10 @@ class Helper:
 
     def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
         """The checked form of an answer; empty, with the reason in ``_broken``, if there is none."""
-        self._process = self._process or HelperProcess(self.plugin.folder, log_file(self.plugin.id), self._timeout_s)
+        self._process = self._process or HelperProcess(
+            "studio.extensions.helper", [str(self.plugin.folder), str(self._timeout_s)],
+            log=log_file(self.plugin.id), timeout_s=self._timeout_s, cwd=self.plugin.folder,
+        )  # fmt: skip
         line, self._broken = self._process.exchange(json.dumps(request, default=str).encode() + b"\n")
         answer = {} if self._broken else _parsed(line)
         if not answer:

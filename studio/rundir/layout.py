@@ -39,6 +39,10 @@ class RunFolder:
         return self.path / "estimate.json"
 
     @property
+    def energy(self) -> Path:
+        return self.path / "energy.json"
+
+    @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
 

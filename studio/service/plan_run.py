@@ -1,8 +1,8 @@
 """From a spec to a plan: every ``auto`` resolved with its reason, and the estimate that goes with it."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,28 +12,43 @@ from studio.core.plan import Auto, Plan, PlannedPlacement, PlanOutcome
 from studio.core.problems import Problem
 from studio.core.spec import RunSpec
 from studio.core.units import format_bytes
-from studio.estimate import EstimateInputs, estimate_run
+from studio.estimate import EstimateInputs, estimate_run, judge
+from studio.estimate.needs import simulated_batch
+from studio.estimate.probed import apply_probe
+from studio.estimate.profile import MemoryProfile
 from studio.extensions.declaring import count_added, count_tensors, planned_sites
 from studio.service.libraries import models
 from studio.service.plan_facts import classification_head_size, lengths_of, resolved_length
+from studio.service.probe_evidence import find_probe
 from studio.service.resolve import Resolved, count_resolved, resolve
-from studio.service.run_history import measured_runs
+from studio.service.run_history import measured_runs, torch_version
 from studio.service.settings import load as load_settings
+from studio.service.simulation import SimulationError, Simulator
 
 CPU_MICRO_BATCH = 8
 MOST_MICRO_BATCH = 64
 EVALS_PER_RUN = 8
 
 
-def plan_run(raw: RunSpec | Mapping[str, Any], *, devices: list[DeviceFacts] | None = None) -> PlanOutcome:
-    """Resolve every choice of a spec without loading weights; torch-free."""
+def plan_run(
+    raw: RunSpec | Mapping[str, Any],
+    *,
+    devices: list[DeviceFacts] | None = None,
+    simulator: Simulator | None = None,
+) -> PlanOutcome:
+    """Resolve every choice of a spec without loading weights; torch-free.
+
+    With a ``simulator`` memory is simulated, which takes seconds, and choices rest on that; what it cannot simulate
+    is left to the formula, with the reason in the estimate. What a probe of the same plan measured goes before both.
+    """
     found = resolve(raw, devices)
     errors = [problem for problem in found.problems if problem.severity == "error"]
     if errors or found.spec is None or found.model is None or found.data is None or found.device is None:
         return PlanOutcome(None, None, tuple(found.problems))
-    draft = _Draft(found, found.spec, found.model, found.device, lengths_of(found))
-    plan = draft.plan()
-    estimate = estimate_run(draft.inputs(plan))
+    draft = _Draft(found, found.spec, found.model, found.device, lengths_of(found), simulator)
+    plan, estimate = draft.decide()
+    if (probe := find_probe(plan)) is not None:
+        estimate = apply_probe(estimate, probe, draft.inputs(plan))
     return PlanOutcome(plan, estimate, (*found.problems, *_limit_problems(found.spec, estimate)))
 
 
@@ -61,11 +76,57 @@ class _Draft:
     model: ModelFacts
     device: DeviceFacts
     lengths: LengthFacts
+    simulator: Simulator | None = None
+    autos: list[Auto] = field(default_factory=list)
+    fallback: str = ""
 
-    def __post_init__(self) -> None:
-        self.autos: list[Auto] = []
+    def decide(self) -> tuple[Plan, Estimate]:
+        """The plan with the largest micro-batch that fits, without recomputing if possible, and its estimate."""
+        train = self.spec.train
+        most = CPU_MICRO_BATCH if self.device.kind == "cpu" else MOST_MICRO_BATCH
+        sizes = [n for n in range(train.effective_batch, 0, -1) if train.effective_batch % n == 0 and n <= most] or [1]
+        if train.micro_batch != "auto":
+            sizes = [train.micro_batch]
+        modes = [False, True] if train.checkpointing == "auto" else [train.checkpointing]
+        for checkpointing in modes:
+            base = self._plan(checkpointing=checkpointing)
+            for size in sizes:
+                plan = base.model_copy(update={"micro_batch": size, "accumulation": train.effective_batch // size})
+                inputs, profile = self.inputs(plan), self._profile(plan)
+                if judge(inputs, profile) in ("fits", "unknown"):
+                    return self._explained(plan, estimate_run(inputs, profile), size == sizes[0])
+        return self._explained(plan, estimate_run(inputs, profile), size == sizes[0])
 
-    def plan(self) -> Plan:
+    def _explained(self, plan: Plan, estimate: Estimate, first: bool) -> tuple[Plan, Estimate]:
+        """The plan with the reasons of what its memory decided."""
+        free = format_bytes(self.device.free_bytes)
+        why = f"about {format_bytes(estimate.memory.total_bytes)} of {free} free"
+        if self.device.kind == "cpu" and first:
+            why += "; more rows at once are no faster on a CPU"
+        self._noted("train.micro_batch", self.spec.train.micro_batch, plan.micro_batch, why)
+        recomputes = "activations are recomputed to fit the memory"
+        why = recomputes if plan.checkpointing else "the activations fit the memory"
+        self._noted("train.checkpointing", self.spec.train.checkpointing, plan.checkpointing, why)
+        return (
+            plan.model_copy(update={"autos": tuple(self.autos)}),
+            estimate.model_copy(update={"fallback": self.fallback}),
+        )
+
+    def _profile(self, plan: Plan) -> MemoryProfile | None:
+        """What the simulator says of the plan's step; after its first failure nothing, with the reason noted."""
+        if self.simulator is None or self.fallback:
+            return None
+        length, trained = simulated_batch(self.inputs(plan))
+        alone = plan.micro_batch == 1
+        try:
+            return self.simulator.profile(plan, self.device, length=length, trained=trained, alone=alone)
+        except SimulationError as error:
+            self.fallback = error.message
+            return None
+
+    def _plan(self, *, checkpointing: bool) -> Plan:
+        """The plan but for its micro-batch."""
+        self.autos = []
         spec, train, found = self.spec, self.spec.train, self.found
         data = found.data
         assert data is not None
@@ -78,8 +139,6 @@ class _Draft:
         added = count_added([p.declared for p in found.placements])
         precision = self._precision()
         every = math.ceil(steps / EVALS_PER_RUN)
-        memory = {"precision": precision, "steps": steps, "train_rows": train_rows}
-        micro_batch, checkpointing = self._fit_memory(memory)
         return Plan(
             task=spec.task,
             model_source=spec.model.source,
@@ -114,8 +173,8 @@ class _Draft:
             device=self._noted("train.device", train.device, self.device.id, found.device_reason),
             device_name=self.device.name,
             precision=precision,
-            micro_batch=micro_batch,
-            accumulation=train.effective_batch // micro_batch,
+            micro_batch=1,
+            accumulation=train.effective_batch,
             effective_batch=train.effective_batch,
             steps=steps,
             tokens_per_step=round(self.lengths.mean * train.effective_batch),
@@ -133,6 +192,7 @@ class _Draft:
             keep_checkpoints=train.keep_checkpoints,
             early_stopping=train.early_stopping,
             seed=train.seed,
+            on_oom=train.on_oom,
             limit_seconds=None if spec.limits.hours is None else spec.limits.hours * 3600,
             limit_watt_hours=spec.limits.watt_hours,
             start="" if spec.method.start is None else spec.method.start.removeprefix("path:"),
@@ -142,31 +202,23 @@ class _Draft:
 
     def inputs(self, plan: Plan) -> EstimateInputs:
         """What the estimator needs to know about a plan."""
-        return replace(
-            self._inputs(precision=plan.precision, steps=plan.steps, train_rows=plan.train_rows),
-            micro_batch=plan.micro_batch,
-            checkpointing=plan.checkpointing,
-            eval_every=plan.eval_every,
-        )
-
-    def _inputs(self, *, precision: Literal["bf16", "fp16", "fp32"], steps: int, train_rows: int) -> EstimateInputs:
         settings = load_settings()
         spec = self.spec
         return EstimateInputs(
             model=self.model,
             device=self.device,
             task=spec.task,
-            precision=precision,
-            micro_batch=1,
-            accumulation=1,
-            steps=steps,
-            train_rows=train_rows,
-            eval_rows=spec.data.split.eval,
-            eval_every=math.ceil(steps / EVALS_PER_RUN),
+            precision=plan.precision,
+            micro_batch=plan.micro_batch,
+            accumulation=plan.accumulation,
+            steps=plan.steps,
+            train_rows=plan.train_rows,
+            eval_rows=plan.eval_rows,
+            eval_every=plan.eval_every,
             max_length=self.max_length,
             lengths=self.lengths,
-            checkpointing=False,
-            packing=False,
+            checkpointing=plan.checkpointing,
+            packing=plan.packing,
             head_params=self._head_parameters(),
             declared=tuple(pair for p in self.found.placements for pair in p.declared),
             effective_batch=spec.train.effective_batch,
@@ -175,6 +227,8 @@ class _Draft:
             grid_g_per_kwh=settings.grid_g_per_kwh,
             history=measured_runs(models().list()),
             wheres=tuple(p.where for p in self.found.placements),
+            method=" + ".join(p.method.id for p in self.found.placements),
+            torch=torch_version(),
         )
 
     def _noted(self, field: str, written: Any, chosen: Any, reason: str) -> Any:
@@ -211,43 +265,8 @@ class _Draft:
             self._noted("train.learning_rate", self.spec.train.learning_rate, rates[lowest], f"the default of {lowest}")
         )
 
-    def _fit_memory(self, fixed: dict[str, Any]) -> tuple[int, bool]:
-        """Micro-batch and checkpointing: the largest that fits the device, without recomputing if possible."""
-        train = self.spec.train
-        base = self._inputs(**fixed)
-
-        def verdict(size: int, checkpointing: bool) -> Estimate:
-            return estimate_run(replace(base, micro_batch=size, checkpointing=checkpointing))
-
-        most = CPU_MICRO_BATCH if self.device.kind == "cpu" else MOST_MICRO_BATCH
-        sizes = [n for n in range(train.effective_batch, 0, -1) if train.effective_batch % n == 0 and n <= most] or [1]
-        if train.micro_batch != "auto":
-            sizes = [train.micro_batch]
-        modes = [False, True] if train.checkpointing == "auto" else [train.checkpointing]
-        size, checkpointing = _first_that_fits(sizes, modes, verdict)
-        need = verdict(size, checkpointing).memory
-        free = format_bytes(self.device.free_bytes)
-        self._noted(
-            "train.micro_batch", train.micro_batch, size,
-            f"about {format_bytes(need.total_bytes)} of {free} free" + (
-                "; more rows at once are no faster on a CPU" if self.device.kind == "cpu" and size == sizes[0] else ""),
-        )  # fmt: skip
-        self._noted(
-            "train.checkpointing", train.checkpointing, checkpointing,
-            "activations are recomputed to fit the memory" if checkpointing else "the activations fit the memory",
-        )  # fmt: skip
-        return size, checkpointing
-
     def _head_parameters(self) -> int:
         """Scalars of the classification head that the task adds to this model."""
         if self.spec.task != "classification":
             return 0
         return classification_head_size(self.model, len(self.found.labels))
-
-
-def _first_that_fits(sizes: list[int], modes: list[bool], verdict: Callable[[int, bool], Estimate]) -> tuple[int, bool]:
-    for checkpointing in modes:
-        for size in sizes:
-            if verdict(size, checkpointing).verdict in ("fits", "unknown"):
-                return size, checkpointing
-    return sizes[-1], modes[-1]

@@ -151,7 +151,8 @@ def _catch_up(folder: RunFolder, position: LogPosition) -> bool:
         offset = 0
     while True:
         events, end = read_events(folder.events, offset)
-        if not ingest(folder.id, events, start=offset, end=end, log_bytes=size, died=died):
+        versions = _versions(folder)
+        if not ingest(folder.id, events, start=offset, end=end, log_bytes=size, died=died, versions=versions):
             return True  # another process is at it
         if end in (offset, size):
             return True
@@ -166,6 +167,15 @@ def _died(folder: RunFolder) -> bool:
     if os.name == "nt" and time.time() - launched < WINDOWS_START_S:
         return False
     return not is_alive(folder.path)
+
+
+def _versions(folder: RunFolder) -> dict[str, str]:
+    """What the worker has written about itself by now, as far as the catalog keeps it; nothing if that is damaged."""
+    try:
+        worker = _optional(folder.worker) or {}
+    except UserError:
+        return {}  # the run itself can be read without
+    return {name: str(worker[name]) for name in ("torch", "driver") if name in worker}
 
 
 def _size(path: Path) -> int:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from studio.catalog import queries
@@ -12,14 +13,18 @@ from studio.catalog.connection import opened
 from studio.catalog.queries import StoredRun
 from studio.catalog.rows import RunRow
 from studio.core.errors import MachineError, UserError
-from studio.core.events import Measured
 from studio.core.paths import home
 from studio.core.state import summary_json
 from studio.rundir.launch import tail
 from studio.rundir.layout import RunFolder
+from studio.service.run_energy import EnergyFigures, energy_figures, read_epochs, read_rates
 from studio.service.run_index import refresh_one
 
-MEASURED = ("peak_bytes", "seconds", "seconds_per_step", "watt_hours", "tokens_per_second")
+MEASURED = (
+    "peak_bytes", "allocated_bytes", "seconds", "seconds_per_step", "tokens_per_second",
+    "watt_hours", "energy_method", "unmetered_s", "shared",
+)  # fmt: skip
+MEASURED_LAST = ("completed", "stopped", "paused")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def show_run(run_id: str) -> dict[str, Any]:
         "spec": run.spec,
         "plan": run.plan,
         "estimate": run.estimate,
-        "measured": _measured(snapshot.measured),
+        "measured": _measured(run, folder),
         "metrics": summary_json(snapshot.metrics),
         "evals": [_body(evaluated) for evaluated in snapshot.evals],
         "samples": [_body(sampled) for sampled in snapshot.samples],
@@ -132,8 +137,20 @@ def _load(run_id: str) -> StoredRun:
     return run
 
 
-def _measured(event: Measured | None) -> dict[str, float | None]:
-    return {name: None if event is None else getattr(event, name) for name in MEASURED}
+def _measured(run: StoredRun, folder: RunFolder) -> dict[str, Any]:
+    """What the run used, as far as its worker has told."""
+    event = run.snapshot.measured
+    if event is None:
+        return dict.fromkeys(MEASURED) | _body(EnergyFigures())
+    with opened(home().catalog):
+        (_, tokens), (_, seconds) = (queries.read_curve(run.row.id, name) for name in ("tokens", "seconds"))
+    settled = run.row.state in MEASURED_LAST  # else there were steps since it measured
+    figures = energy_figures(
+        event, read_rates(folder), read_epochs(folder.events), plan=run.plan or {},
+        tokens=float(tokens.sum()) if settled else 0, steps=run.row.step if settled else 0,
+        step_s=median(seconds.tolist()) if len(seconds) else None,
+    )  # fmt: skip
+    return {name: getattr(event, name) for name in MEASURED} | _body(figures)
 
 
 def _error(run: StoredRun, folder: RunFolder) -> dict[str, Any] | None:

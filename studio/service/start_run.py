@@ -15,7 +15,10 @@ from studio.core.state import RESUMABLE
 from studio.rundir.launch import launch
 from studio.rundir.layout import RunFolder, create_run_folder
 from studio.rundir.lock import is_alive
+from studio.service import settings
 from studio.service.plan_run import plan_run
+from studio.service.run_energy import rates_of
+from studio.service.simulation import warm_simulator
 
 
 def start_run(raw: RunSpec | Mapping[str, Any], *, parent: str | None = None) -> str:
@@ -31,8 +34,11 @@ def start_run(raw: RunSpec | Mapping[str, Any], *, parent: str | None = None) ->
 
 
 def create_run(raw: RunSpec | Mapping[str, Any], *, parent: str | None = None) -> RunFolder:
-    """The run folder of a planned spec, its worker not started yet."""
-    planned = plan_run(raw)
+    """The run folder of a planned spec, its worker not started yet.
+
+    Planned as it was shown: simulated where simulations are going on, else by the formula, which takes no time.
+    """
+    planned = plan_run(raw, simulator=warm_simulator())
     if planned.plan is None or planned.estimate is None:
         raise InvalidSpecError([problem for problem in planned.problems if problem.severity == "error"])
     spec = (
@@ -46,6 +52,7 @@ def create_run(raw: RunSpec | Mapping[str, Any], *, parent: str | None = None) -
             "spec.json": spec,
             "plan.json": planned.plan.model_dump(mode="json"),
             "estimate.json": planned.estimate.model_dump(mode="json"),
+            "energy.json": rates_of(settings.load()).model_dump(),
             "labels.json": {"created": time.time(), "parent": parent},
         },
     )
@@ -80,16 +87,18 @@ def new_run_id(name: str) -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
 
 
+def worker_settings() -> dict[str, str]:
+    """The environment of every process that trains."""
+    return {
+        "PET_STUDIO_HOME": str(home().root),
+        "HF_HUB_OFFLINE": "1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order in which the devices were listed
+        "TOKENIZERS_PARALLELISM": "false",
+        # threads that spin while they wait make training many times slower as soon as anything else,
+        # the window for one, wants a core
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
+    }
+
+
 def _launch(folder: RunFolder) -> None:
-    launch(
-        folder,
-        environment={
-            "PET_STUDIO_HOME": str(home().root),
-            "HF_HUB_OFFLINE": "1",
-            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order in which the devices were listed
-            "TOKENIZERS_PARALLELISM": "false",
-            # threads that spin while they wait make training many times slower as soon as anything else,
-            # the window for one, wants a core
-            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
-        },
-    )
+    launch(folder, environment=worker_settings())

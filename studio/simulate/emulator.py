@@ -1,5 +1,6 @@
 """What torch decides by device before a dispatcher sees it, decided for a device that is not there."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from studio.simulate.values import value_of
 
 aten = torch.ops.aten
-FLASH, EFFICIENT = 1, 2  # of torch.nn.attention.SDPBackend
+FLASH = 1  # of torch.nn.attention.SDPBackend
+LARGEST_HEAD, AMPERE = 256, (8, 0)
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,32 @@ class Flavour:
 class Emulator(TorchFunctionMode):
     """Routes attention and dropout to the kernels that the device would run, and keeps watching in a backward pass."""
 
-    def __init__(self, flavour: Flavour) -> None:
+    def __init__(self, flavour: Flavour, *, on_backward: Callable[[], None] = lambda: None) -> None:
         super().__init__()
         self._flavour = flavour
+        self._on_backward = on_backward
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is Tensor.backward:
+            self._on_backward()
             with self:
                 return _engine_run_backward(
-                    (args[0],), (torch.ones_like(args[0]),), False, False, (), allow_unreachable=True, accumulate_grad=True
+                    (args[0],),
+                    (torch.ones_like(args[0]),),
+                    False,
+                    False,
+                    (),
+                    allow_unreachable=True,
+                    accumulate_grad=True,
                 )
         if func is Tensor.tolist and args[0].is_meta:
             value = value_of(args[0])
             return (torch.zeros(args[0].shape, dtype=args[0].dtype) if value is None else value).tolist()
         if func is functional.scaled_dot_product_attention and args[0].is_meta:
             return _attend(self._flavour, *args, **kwargs)
+        if func.__name__ in ("grouped_mm", "_grouped_mm") and args[0].is_meta:
+            return args[0] @ args[1][0]  # every token meets one expert: the same output, and as many operations
         if func is functional.dropout and self._flavour.kind == "cuda" and args[0].is_meta:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
@@ -73,7 +85,56 @@ def _attend(
             query, key, value, dropout_p, is_causal, attn_mask=mask, scale=scale
         )[0]
         return out
+    if flavour.kind == "cuda":
+        return _attend_on_cuda(flavour, *call, scale=scale, enable_gqa=enable_gqa)
     return aten.scaled_dot_product_attention(*call, scale=scale, enable_gqa=enable_gqa)  # type: ignore[no-any-return]
+
+
+def _attend_on_cuda(
+    flavour: Flavour,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    dropout_p: float,
+    is_causal: bool,
+    *,
+    scale: float | None,
+    enable_gqa: bool,
+) -> Tensor:
+    """The kernel that torch prefers: flash without a mask, memory-efficient with one, else plain mathematics.
+
+    Torch 2.13, aten/src/ATen/native/transformers/cuda/sdp_utils.cpp: flash needs half precision, compute capability
+    8.0 and heads of at most 256; the memory-efficient kernel takes any floating point but no grouped heads, and a
+    mask whose rows are padded to 16.
+    """
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    same_heads = query.shape[-1] == value.shape[-1]
+    if mask is None and half and same_heads and query.shape[-1] <= LARGEST_HEAD and flavour.capability >= AMPERE:
+        out: Tensor = aten._scaled_dot_product_flash_attention(
+            query, key, value, dropout_p, is_causal, False, scale=scale
+        )[0]
+        return out
+    if query.dim() == 4 and query.shape[1] == key.shape[1]:
+        bias = _padded(_as_bias(mask, query), query, key)
+        trains = any(tensor.requires_grad for tensor in (query, key, value))
+        found: Tensor = aten._scaled_dot_product_efficient_attention(
+            query, key, value, bias, trains, dropout_p, is_causal, scale=scale
+        )[0]
+        return found
+    return aten.scaled_dot_product_attention(  # type: ignore[no-any-return]
+        query, key, value, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+    )
+
+
+def _padded(bias: Tensor | None, query: Tensor, key: Tensor) -> Tensor | None:
+    """The bias for every head (B, H, S, K), its rows laid out at multiples of 16 elements."""
+    if bias is None:
+        return None
+    length = key.shape[2]
+    if length % 16:
+        bias = functional.pad(bias, (0, 16 - length % 16))[..., :length]
+    return bias.expand(query.shape[0], query.shape[1], query.shape[2], length)
 
 
 def _as_bias(mask: Tensor | None, like: Tensor) -> Tensor | None:
@@ -97,10 +158,14 @@ def _cpu_choice(
     """Torch's own choice, asked with small real tensors of the same kind."""
 
     def small(tensor: Tensor) -> Tensor:
-        shape = (1, tensor.shape[1], 2, tensor.shape[3])
+        shape = (*(1 for _ in tensor.shape[:-3]), *tensor.shape[-3:-2], 2, tensor.shape[-1])
         return torch.empty(shape, dtype=tensor.dtype, requires_grad=tensor.requires_grad)
 
-    real_mask = None if mask is None else torch.zeros((1, 1, 2, 2), dtype=mask.dtype, requires_grad=mask.requires_grad)
+    real_mask = (
+        None
+        if mask is None
+        else torch.zeros((*(1 for _ in mask.shape[:-2]), 2, 2), dtype=mask.dtype, requires_grad=mask.requires_grad)
+    )
     return int(
         torch._fused_sdp_choice(
             small(query), small(key), small(value), real_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa

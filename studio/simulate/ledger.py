@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
 from studio.simulate.scratch import Scratch, no_scratch
-from studio.simulate.values import follow, invent, known, value_of
+from studio.simulate.values import compute, follow, invent, known, value_of
 
 aten = torch.ops.aten
 _SDPA = aten._scaled_dot_product_flash_attention
@@ -23,7 +23,7 @@ _FLOPS_LIKE = {
 
 
 @dataclass
-class Ledger(TorchDispatchMode):
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Storages by number, in the order of their making.
 
     ``sizes`` are their bytes, ``kinds`` what they hold; ``events`` name a storage when it is made (number + 1) and when
@@ -42,7 +42,7 @@ class Ledger(TorchDispatchMode):
     _kind: str = "workspace"
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -128,11 +128,11 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """The operation; one whose shape depends on values is computed with those."""
     try:
         return func(*args, **kwargs)
-    except NotImplementedError:
+    except RuntimeError:
         values = known(args, kwargs)
         if values is None:
             raise
-        return tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, func(*values[0], **values[1]))
+        return tree_map(lambda leaf: leaf.to("meta") if isinstance(leaf, Tensor) else leaf, compute(func, *values))
 
 
 def _nonzero(mask: Tensor) -> Tensor:

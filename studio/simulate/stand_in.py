@@ -70,20 +70,19 @@ def open_session(
 
 
 class FusedAdam(torch.optim.Optimizer):
-    """The memory of fused AdamW: two moments and a step count a tensor, and nothing in between."""
+    """The memory of fused AdamW: two moments and a step count a tensor, and nothing while it works."""
 
-    def __init__(self, params: Any) -> None:
-        super().__init__(params, {"lr": 0.0, "lr_mult": 1.0})
+    def __init__(self, tensors: Sequence[nn.Parameter]) -> None:
+        super().__init__(tensors, {"lr": 0.0, "lr_mult": 1.0})
+        for tensor in tensors:
+            self.state[tensor] = {
+                "step": torch.zeros((), dtype=torch.float32, device=tensor.device),
+                "exp_avg": torch.zeros_like(tensor, requires_grad=False),
+                "exp_avg_sq": torch.zeros_like(tensor, requires_grad=False),
+            }
 
-    @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                state = self.state[parameter]
-                if parameter.grad is not None and not state:
-                    state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-                    state["exp_avg"] = torch.zeros_like(parameter)
-                    state["exp_avg_sq"] = torch.zeros_like(parameter)
+        """Change nothing: there are no values."""
 
 
 class _Encoder:

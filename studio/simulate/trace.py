@@ -1,19 +1,20 @@
 """One run of the engine's own step on meta tensors, written down as what it allocates and computes."""
 
-import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from studio.core.plan import Plan
-from studio.engine.evaluate import evaluate
+from studio.engine.batches import collate
 from studio.engine.loop import step_over
 from studio.engine.session import Session
+from studio.engine.tasks import batch_logits, loss_sum
 from studio.simulate.emulator import Emulator, Flavour
 from studio.simulate.ledger import Ledger
 from studio.simulate.scratch import scratch_of
@@ -43,24 +44,30 @@ class Trace:
 
 
 def trace(plan: Plan, shape: Shape, flavour: Flavour, *, layers: int | None = None, held_out: int = 0) -> Trace:
-    """Two steps over a micro-batch of ``shape`` and an evaluation of ``held_out`` rows like it."""
+    """A step over a micro-batch of ``shape`` and an evaluation of ``held_out`` rows like it.
+
+    The optimizer has its moments already, as in all steps but the first.
+    """
     session = open_session(plan, shape, layers=layers, held_out=held_out)
     ledger = Ledger(scratch=scratch_of(flavour), vocab=0 if plan.task == "classification" else _vocab(session.model))
     ledger.phase("load", "weights")
-    for tensor in (*session.model.parameters(), *session.model.buffers()):
+    for tensor in _held(session.model):
         ledger.note(tensor)
     ledger.phase("attach", "trainable")
     for tensor in (*session.attached.tensors.values(), *session.attached.buffers.values()):
         ledger.note(tensor)
     ledger.relabel(session.attached.tensors.values(), "trainable")
+    ledger.phase("moments", "optimizer")
+    for state in session.optimizer.state.values():
+        for tensor in state.values():
+            ledger.note(tensor)
     session.model.train()
-    with _undisturbed(), _phases(session, ledger), Emulator(flavour), ledger:
-        for _ in range(2):
-            step_over(session, session.train_rows)
-            session.progress.step += 1
+    emulator = Emulator(flavour, on_backward=lambda: ledger.phase("backward", "workspace"))
+    with _phases(session, ledger), emulator, ledger:
+        step_over(session, session.train_rows)
         if held_out:
             ledger.phase("eval", "activations")
-            evaluate(session.model, session.eval_rows, session.plan, pad_id=0)
+            _evaluate(session)
     return Trace(
         np.asarray(ledger.sizes, dtype=np.int64), tuple(ledger.kinds), np.asarray(ledger.events, dtype=np.int64),
         tuple(ledger.marks), ledger.flops,
@@ -69,6 +76,25 @@ def trace(plan: Plan, shape: Shape, flavour: Flavour, *, layers: int | None = No
 
 def _vocab(model: nn.Module) -> int:
     return int(model.get_output_embeddings().weight.shape[0])  # type: ignore[operator]
+
+
+def _evaluate(session: Session) -> None:
+    """One batch of what ``evaluate`` does, without the scores of each row."""
+    classes = session.plan.task == "classification"
+    session.model.eval()
+    with torch.inference_mode():
+        batch = collate(session.eval_rows, pad_id=0, device=session.plan.device, packed=False, classes=classes)
+        logits = batch_logits(session.model, batch)
+        loss_sum(logits, batch).item()
+        torch.eq(logits.argmax(-1), batch.targets)
+
+
+def _held(model: nn.Module) -> Iterator[Tensor]:
+    """The tensors of a model; one that a trained master stands for is no parameter any more."""
+    yield from model.parameters()
+    yield from model.buffers()
+    for module in model.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, Tensor))
 
 
 @contextmanager
@@ -91,14 +117,3 @@ def _phases(session: Session, ledger: Ledger) -> Iterator[None]:
     finally:
         hook.remove()
         step.remove()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Without the cycle collector, so that tensors go when nothing refers to them and at no other time."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 MOST = 1 << 20  # scalars: larger tensors are not followed
 _SLOT = "_studio_value"
-_RANDOM = frozenset({"bernoulli", "bernoulli_", "native_dropout", "rand", "randn", "randint", "normal_", "uniform_"})
+_RANDOM = frozenset({"bernoulli", "bernoulli_", "randint", "randperm"})
 
 
 def value_of(tensor: Tensor) -> Tensor | None:
@@ -24,20 +24,23 @@ def value_of(tensor: Tensor) -> Tensor | None:
 
 
 def follow(func: Any, args: Any, kwargs: dict[str, Any], out: Any) -> None:
-    """Compute the values of ``out`` too, where those of all its operands are known."""
-    made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+    """Compute the values of ``out`` too, if it holds few whole numbers and those of all operands are known."""
+    made = [leaf for leaf in (out if isinstance(out, tuple | list) else (out,)) if isinstance(leaf, Tensor)]
+    if not made or any(tensor.is_floating_point() for tensor in made):
+        return  # nearly every operation
     operands = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-    if not made or not operands:
-        return
-    small = all(t.numel() <= MOST for t in (*made, *operands))
-    known = small and all(not t.is_floating_point() for t in made) and all(value_of(t) is not None for t in operands)
-    if not known or func.__name__.split(".")[0] in _RANDOM:
+    small = all(tensor.numel() <= MOST for tensor in (*made, *operands))
+    if (
+        not small
+        or not operands
+        or func.__name__.split(".")[0] in _RANDOM
+        or any(value_of(t) is None for t in operands)
+    ):
         for tensor in made:
-            if tensor.is_meta:
-                vars(tensor).pop(_SLOT, None)
+            vars(tensor).pop(_SLOT, None)
         return
-    values = func(*tree_map(_to_value, args), **tree_map(_to_value, kwargs))
-    for tensor, value in zip(made, [v for v in tree_leaves(values) if isinstance(v, Tensor)], strict=True):
+    values = compute(func, tree_map(_to_value, args), tree_map(_to_value, kwargs))
+    for tensor, value in zip(made, values if isinstance(values, tuple | list) else (values,), strict=True):
         if tensor.is_meta:
             setattr(tensor, _SLOT, value)
 
@@ -48,6 +51,15 @@ def known(args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | Non
     if any(value_of(tensor) is None for tensor in operands):
         return None
     return tree_map(_to_value, args), tree_map(_to_value, kwargs)
+
+
+def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """The operation on values; in floating point where the CPU counts nothing else, as in a histogram."""
+    try:
+        return func(*args, **kwargs)
+    except RuntimeError:
+        counted = func(*tree_map(lambda leaf: leaf.float() if isinstance(leaf, Tensor) else leaf, args), **kwargs)
+        return counted.to(args[0].dtype)
 
 
 def invent(tensor: Tensor, value: Tensor) -> None:

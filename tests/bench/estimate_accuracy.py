@@ -1,158 +1,128 @@
 """How far forecasts of memory are from what the CPU's allocator really hands out.
 
-Run it by hand: ``python -m tests.bench.estimate_accuracy [--write]``. For every configuration the engine trains two
-steps and evaluates once under torch.profiler; the truth is the highest sum of all allocations. The same is
-simulated on meta tensors.
+Run it by hand: ``python -m tests.bench.estimate_accuracy [--write] [WORD …]``. For every configuration the engine
+trains two steps and evaluates once under torch.profiler; the truth is the highest sum of all allocations. The same is
+simulated on meta tensors and computed by the formula, both without what a process and its heap hold besides.
+``--write`` puts the table into ``resources/tables/estimate_accuracy.json``; words choose configurations.
 """
 
 import argparse
+import json
 import statistics
-import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.utils import logging
 
-from studio.core.plan import Plan, PlannedPlacement
-from studio.engine.evaluate import evaluate
-from studio.engine.loop import step_over
-from studio.extensions.declaring import count_tensors, declare_at, planned_sites
-from studio.extensions.methods import load_here
-from studio.extensions.registry import discover
-from studio.models.sites import find_sites, sites_for_task
-from studio.models.where import select
+from studio.core.facts import DeviceFacts, LengthFacts
+from studio.core.paths import resource
+from studio.core.plan import Plan
+from studio.engine.session import placements_of
+from studio.estimate.activations import measure_activations
+from studio.estimate.batches import largest_batch
+from studio.estimate.families import family_of
+from studio.estimate.footprint import measure_footprint
+from studio.estimate.inputs import EstimateInputs
+from studio.estimate.memory import measure_memory, phases
+from studio.extensions.declaring import declare_at
+from studio.models.inspect import inspect_model
+from studio.models.sites import find_sites
 from studio.simulate.emulator import Flavour
-from studio.simulate.stand_in import Shape, model_class, open_session
 from studio.simulate.trace import trace
-from tests.bench.formula_accuracy import CONFIGS, ENCODERS
+from tests.helpers.simulated import CONFIGS, Case, measure_peak, planned, single_threaded
 
-METHODS: dict[str, tuple[dict[str, Any], str | None]] = {
-    "lora": ({"rank": 8}, "kind == linear and layer >= 0"),
-    "full": ({}, "kind in (linear, norm) and layer >= 0"),
-    "bitfit": ({}, None), "prompt-tuning": ({"tokens": 8}, None), "prefix-tuning": ({}, None), "houlsby-adapter": ({}, None),
-    "sparse-mask": ({"count": 5000}, None), "dora": ({}, None), "ia3": ({}, None), "lst": ({}, None),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Case:
-    """One configuration."""
-
-    family: str
-    method: str = "lora"
-    precision: str = "fp32"
-    checkpointing: bool = False
-    packed: bool = False
-    rows: int = 4
-    length: int = 96
-    trained: int = 48
-    layers: int = 4
-
-    def __str__(self) -> str:
-        words = [self.family, self.method, self.precision, "checkpointing" if self.checkpointing else "",
-                 "packed" if self.packed else "padded"]  # fmt: skip
-        return " ".join(word for word in words if word)
-
-
-@contextmanager
-def planned(case: Case) -> Iterator[Plan]:
-    """The plan of a case over a random model in a folder of its own."""
-    config = CONFIG_MAPPING[case.family](**CONFIGS[case.family])
-    classes = case.family in ENCODERS
-    with tempfile.TemporaryDirectory() as folder:
-        model_class(classification=classes).from_config(config).save_pretrained(folder)
-        task = "classification" if classes else "sft"
-        params, where = METHODS[case.method]
-        method = load_here(discover().get(case.method, "method"))
-        parsed, problems = method.parse(params, "params")
-        assert parsed is not None, problems
-        offered = sites_for_task(find_sites(Path(folder)), task)
-        sites = [site for site in select(offered, where or method.traits.where) if method.traits.takes(site)]
-        declared = declare_at(method, parsed, sites)
-        placement = PlannedPlacement(
-            use=case.method, version="1", where=where or "", params=parsed.model_dump(mode="json"),
-            sites=planned_sites(method, sites, declared), trainable=sum(count_tensors([declared]).values()),
-        )  # fmt: skip
-        yield Plan(
-            task=task, model_source="", model_path=folder, model_fingerprint="", data_source="", data_path="",
-            data_fingerprint="", format="", columns={}, labels=("a", "b") if classes else (), train_rows=1, eval_rows=0,
-            split_seed=0, max_rows=None, max_length=case.length, placements=(placement,), train_head=classes,
-            trainable=0, total=0, device="cpu", device_name="CPU", precision=case.precision,  # type: ignore[arg-type]
-            micro_batch=case.rows, accumulation=1, effective_batch=case.rows, steps=2, tokens_per_step=1,
-            learning_rate=1e-3, weight_decay=0.0, schedule="constant", warmup_steps=0, clip_norm=1.0,
-            checkpointing=case.checkpointing, packing=case.packed, eval_every=1, save_every=1, keep_checkpoints=1,
-            early_stopping=None, seed=0, autos=(),
-        )  # fmt: skip
-
-
-def shape_of(case: Case) -> Shape:
-    return Shape(case.rows, case.length, case.trained, uneven=not case.packed)
-
-
-def measure(plan: Plan, shape: Shape, held_out: int) -> int:
-    """Bytes at the highest moment of two real steps and an evaluation, weights included."""
-    session = open_session(plan, shape, device="cpu", held_out=held_out)
-    session.model.train()
-    before = {
-        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
-        for t in (*session.model.parameters(), *session.model.buffers(), *session.attached.tensors.values(),
-                  *session.attached.buffers.values())
-    }  # fmt: skip
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        for _ in range(2):
-            step_over(session, session.train_rows)
-            session.progress.step += 1
-        if held_out:
-            evaluate(session.model, session.eval_rows, session.plan, pad_id=0)
-    now = peak = sum(before.values())
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
+METHODS = (
+    "full",
+    "bitfit",
+    "prompt-tuning",
+    "prefix-tuning",
+    "houlsby-adapter",
+    "sparse-mask",
+    "dora",
+    "ia3",
+    "lst",
+    "hira",
+)
+PARAMS = {"sparse-mask": {"count": 5000}}
+TABLE = "tables/estimate_accuracy.json"
 
 
 def cases() -> Iterator[Case]:
-    """Every family once in each precision, and every method on a decoder and an encoder."""
+    """Every family in both precisions and ways of training; every kind of method on a decoder and an encoder."""
     for i, family in enumerate(CONFIGS):
         yield Case(family, precision=("fp32", "bf16")[i % 2], checkpointing=i % 4 > 1)
+        yield Case(family, precision=("bf16", "fp32")[i % 2], checkpointing=i % 4 < 2)
     for method in METHODS:
-        yield Case("llama", method, "bf16")
-        yield Case("llama", method, "fp32", checkpointing=True)
-        yield Case("bert", method, "fp32")
+        params = PARAMS.get(method, {})
+        if method != "bitfit":
+            yield Case("llama", method, "bf16", params=params)
+            yield Case("llama", method, "fp32", checkpointing=True, params=params)
+        yield Case("bert", method, "fp32", params=params)
     for family in ("llama", "qwen2", "gemma"):
         for precision in ("fp32", "bf16"):
-            yield Case(family, "lora", precision, packed=True)
+            yield Case(family, precision=precision, packed=True)
+
+
+def formula_bytes(plan: Plan, case: Case) -> int:
+    """What the formula says lives at the peak, without process and heap."""
+    facts = inspect_model(Path(plan.model_path))
+    placed = placements_of(plan, find_sites(Path(plan.model_path)))
+    declared = tuple(pair for item in placed for pair in declare_at(item.method, item.params, item.sites))
+    family = family_of(facts)
+    lengths = LengthFacts(
+        sampled=case.rows, mean=case.length, p50=case.length, p95=case.length, longest=case.length,
+        trained=case.trained, truncated=0, max_length=case.length,
+    )  # fmt: skip
+    inputs = EstimateInputs(
+        model=facts, device=DeviceFacts(id="cpu", name="", kind="cpu", total_bytes=0, free_bytes=0), task=plan.task,
+        precision=plan.precision, micro_batch=case.rows, accumulation=1, steps=1, train_rows=case.rows,
+        eval_rows=case.rows, eval_every=1, max_length=case.length, lengths=lengths, checkpointing=plan.checkpointing,
+        packing=plan.packing, declared=declared, masked=not case.packed,
+    )  # fmt: skip
+    footprint = measure_footprint(declared, family)
+    batch = largest_batch(inputs)
+    parts = measure_memory(inputs, footprint)
+    moment = max(phases(inputs, batch, measure_activations(inputs, batch, family, footprint)), key=lambda p: p.total)
+    return parts.weights + parts.trainable + parts.gradients + parts.optimizer + moment.total
+
+
+def measure(case: Case) -> dict[str, float | int | str]:
+    """One line of the table: bytes and relative errors."""
+    with planned(case) as plan:
+        simulated = trace(plan, case.shape, Flavour(), held_out=case.rows).peak
+        truth = measure_peak(plan, case.shape, held_out=case.rows)
+        formula = formula_bytes(plan, case)
+    return {
+        "case": str(case), "measured": truth, "simulated": simulated, "formula": formula,
+        "simulated_error": simulated / truth - 1, "formula_error": formula / truth - 1,
+    }  # fmt: skip
 
 
 def main() -> None:
-    words = argparse.ArgumentParser()
-    words.add_argument("only", nargs="*")
-    chosen = words.parse_args().only
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    errors = []
+    options = argparse.ArgumentParser()
+    options.add_argument("words", nargs="*")
+    options.add_argument("--write", action="store_true")
+    chosen = options.parse_args()
+    single_threaded()
+    lines = []
     for case in cases():
-        if chosen and not all(word in str(case).split() for word in chosen):
+        if not all(word in str(case).split() for word in chosen.words):
             continue
-        try:
-            with planned(case) as plan:
-                truth = measure(plan, shape_of(case), case.rows)
-                foreseen = trace(plan, shape_of(case), Flavour(), held_out=case.rows).peak
-        except Exception as error:
-            print(f"{case!s:48} {type(error).__name__}: {str(error)[:150]}")
-            continue
-        errors.append(abs(foreseen / truth - 1))
-        print(f"{case!s:48} {truth / 1024:10.1f} {foreseen / 1024:10.1f} {foreseen / truth - 1:+9.4%}", flush=True)
-    print(f"{len(errors)} cases: median {statistics.median(errors):.4%}, largest {max(errors):.4%}")
+        line = measure(case)
+        lines.append(line)
+        print(
+            f"{line['case']:45} {int(line['measured']) / 1024:9.1f} KiB"
+            f"  simulated {line['simulated_error']:+8.4%}  formula {line['formula_error']:+7.2%}",
+            flush=True,
+        )
+    for basis in ("simulated", "formula"):
+        errors = [abs(float(line[f"{basis}_error"])) for line in lines]
+        print(
+            f"{basis}: {len(errors)} configurations, median {statistics.median(errors):.4%}, largest {max(errors):.4%}"
+        )
+    if chosen.write:
+        table = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(), "configurations": lines}
+        resource(TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

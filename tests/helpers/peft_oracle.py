@@ -49,7 +49,8 @@ def loose_places(method: LoadedMethod, params: Params, sites: Sequence[Site]) ->
 
 
 def _allocated(site: Site, decls: Sequence[ParamDecl]) -> dict[str, Tensor]:
-    values = {decl.name: initial_value(decl, seeded(0, f"{site.path}.{decl.name}")) for decl in decls}
+    cpu = torch.device("cpu")
+    values = {decl.name: initial_value(decl, seeded(0, f"{site.path}.{decl.name}"), cpu) for decl in decls}
     return {decl.name: values[decl.name].requires_grad_(decl.role == "trained") for decl in decls}
 
 

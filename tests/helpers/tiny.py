@@ -30,14 +30,16 @@ def make_tokenizer(folder: Path, *, bert: bool = False) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
 
 
-def make_llama(folder: Path, *, layers: int = 2, hidden: int = 32, tied: bool = True, seed: int = 0) -> Path:
+def make_llama(
+    folder: Path, *, layers: int = 2, hidden: int = 32, inner: int | None = None, tied: bool = True, seed: int = 0
+) -> Path:
     """A random Llama with its tokenizer; the folder."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=64, hidden_size=hidden, intermediate_size=hidden * 2, num_hidden_layers=layers,
+        vocab_size=64, hidden_size=hidden, intermediate_size=inner or hidden * 2, num_hidden_layers=layers,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=tied,
         bos_token_id=2, eos_token_id=3, pad_token_id=0,
     )  # fmt: skip

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from studio.core.plan import Plan
 from studio.engine.batches import collate
 from studio.engine.build import load_base
+from studio.engine.clock import Clock
 from studio.engine.export import export_adapter
 from studio.engine.flow import backbone_of, bare
-from studio.engine.loop import Clock, train
+from studio.engine.loop import train
 from studio.engine.merge import merge_into_base, merge_problems
 from studio.engine.session import Session, open_session
 from studio.engine.tasks import batch_logits, loss_sum
@@ -23,6 +24,7 @@ from studio.rundir.control import ControlReader
 from studio.rundir.log import EventLog
 from tests.helpers import plans, tiny
 from tests.helpers.bridged import PARAMS
+from tests.helpers.metering import no_meter
 
 HEAD = 66  # the tiny BERT's classifier
 STEPS = {"llama": 6, "bert": 2}
@@ -98,7 +100,7 @@ def trained(session: Session, folder: Path) -> None:
     with EventLog(folder / "events.jsonl") as log:
         telemetry = Telemetry(log, "cpu")
         control = ControlReader(folder / "control.jsonl")
-        train(session, telemetry, control, folder / "checkpoints", Clock(session, telemetry, lambda: None))
+        train(session, telemetry, control, folder / "checkpoints", Clock(session, telemetry, no_meter))
 
 
 def logits(session: Session, model: nn.Module | None = None) -> Tensor:

@@ -13,7 +13,8 @@ from studio.core.paths import bundled_plugins
 from studio.core.plan import Plan
 from studio.engine.batches import collate
 from studio.engine.build import load_base
-from studio.engine.loop import Clock, train
+from studio.engine.clock import Clock
+from studio.engine.loop import train
 from studio.engine.merge import merge_into_base
 from studio.engine.session import Session, open_session
 from studio.engine.tasks import batch_logits
@@ -23,6 +24,7 @@ from studio.extensions.registry import discover
 from studio.rundir.control import ControlReader
 from studio.rundir.log import EventLog, read_all_events
 from tests.helpers import plans, tiny
+from tests.helpers.metering import no_meter
 
 HEAD = 66  # the tiny BERT's classifier
 USES = (
@@ -87,7 +89,7 @@ def trained(session: Session, folder: Path) -> list[float]:
     with EventLog(folder / "events.jsonl") as log:
         telemetry = Telemetry(log, "cpu")
         control = ControlReader(folder / "control.jsonl")
-        train(session, telemetry, control, folder / "checkpoints", Clock(session, telemetry, lambda: None))
+        train(session, telemetry, control, folder / "checkpoints", Clock(session, telemetry, no_meter))
         telemetry.flush()
     return [
         loss

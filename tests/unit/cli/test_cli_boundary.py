@@ -17,8 +17,8 @@ from tests.unit.cli.conftest import Cli
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = (
-    "quickstart starter validate plan estimate train export devices doctor;"
-    "runs list show watch stop pause resume delete tag note compare export-curves;"
+    "quickstart starter validate plan estimate probe train export devices doctor;"
+    "runs list show watch stop pause resume delete tag note compare export-curves power;"
     "catalog rebuild check;models list add inspect remove download;"
     "data list add inspect preview lint remove;methods list show count;"
     "plugin list new check install enable disable remove"

@@ -211,3 +211,28 @@ def test_that_the_catalog_is_rebuilt_and_checked(cli: Cli) -> None:
     assert cli("catalog", "rebuild", "--json").json == {"runs": 1, "problems": []}
     assert cli("catalog", "rebuild").out == "1 runs\n"
     assert cli("catalog", "check").code == 0
+
+
+def test_that_energy_is_shown_with_its_meter_cost_and_source(cli: Cli) -> None:
+    measured = ev.Measured(
+        108.0, 1, 7.0, 0.5, 200.0, 1.5, energy_method="both", unmetered_s=0.2, shared=True
+    )  # fmt: skip
+    folder = make_run(RUN, [*story()[:-2], measured, story()[-1]])
+    rates = {"tariff_per_kwh": 0.5, "currency": "CHF", "grid": "DEU", "g_per_kwh": 400, "source": "x", "year": 2023}
+    folder.energy.write_text(json.dumps(rates))
+    text = cli("runs", "show", RUN).out
+    assert "1.5 Wh (both, 13.50 J a token, other processes included)" in text
+    assert "7.50e-04 CHF (0.5 per kWh)" in text
+    assert "0.6000 g (400 g per kWh, DEU 2023)" in text
+
+
+def test_that_precisions_are_compared_by_power(cli: Cli) -> None:
+    make_run(RUN)
+    make_run("20261124-073100-other-bbbb", name="other")
+    assert cli("runs", "power", "other").code == 2
+    report = cli("runs", "power", RUN, "other", "--json").json
+    assert report["groups"][0]["precision"] == "bf16"
+    assert report["groups"][0]["measures"]["mean_w"]["mean"] == 1.5 * 3600 / 7
+    answer = cli("runs", "power", RUN, "other")
+    assert "771.43 ± 0.0000" in answer.out
+    assert "all runs are in bf16" in answer.err

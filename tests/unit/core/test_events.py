@@ -17,7 +17,7 @@ def test_that_every_kind_survives_its_line() -> None:
         ev.Resumed(6.0, 2),
         ev.ArtifactWritten(7.0, "adapter", "artifacts/adapter", 9),
         ev.Noticed(8.0, "info", "Infinity"),
-        ev.Failed(9.0, "UserError", "m", "h", "w", "t"),
+        ev.Failed(9.0, "UserError", "m", "h", "w", "t", {"held": {"weights": 1}}),
         ev.Measured(9.0, 1, 2.0, 3.0, 4.0, None, "none", 1.0, True, 5),
         ev.EpochEnded(9.0, 1, 2, 3.0, 4, 0.5),
     ]
@@ -45,6 +45,11 @@ def test_that_a_line_of_a_newer_kind_is_kept() -> None:
 
 def test_that_new_fields_of_a_known_kind_are_ignored() -> None:
     assert ev.decode('{"kind":"resumed","time":1.0,"step":3,"host":"a"}') == ev.Resumed(1.0, 3)
+
+
+def test_that_errors_written_before_there_were_details_are_read() -> None:
+    line = '{"kind":"error","time":1.0,"error":"OutOfMemory","message":"m","hint":"h","where":"w","traceback":""}'
+    assert ev.decode(line) == ev.Failed(1.0, "OutOfMemory", "m", "h", "w")
 
 
 def test_that_damage_is_no_event() -> None:

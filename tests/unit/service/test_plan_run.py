@@ -186,3 +186,13 @@ def test_that_methods_are_listed_with_their_forms() -> None:
     assert {"lora", "bitfit", "full"} <= set(listed)
     assert listed["lora"].params_schema["properties"]["rank"]["ui"]["label"] == "Rank"
     assert method_errors() == []
+
+
+@pytest.mark.parametrize(("train", "planned"), [({}, "halve"), ({"on_oom": "stop"}, "stop")])
+def test_that_the_plan_knows_what_to_do_when_memory_runs_out(
+    spec: dict[str, Any], train: dict[str, str], planned: str
+) -> None:
+    spec["train"] |= train
+    plan = plan_run(spec, devices=[CPU]).plan
+    assert plan is not None
+    assert plan.on_oom == planned

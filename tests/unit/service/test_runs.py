@@ -227,13 +227,9 @@ def test_that_a_run_is_shown_with_every_promised_field() -> None:
     shown = runs.show_run(RUN)
     promised = "id name state spec plan estimate measured metrics checkpoints artifacts parent tags notes folder error"
     assert set(promised.split()) <= shown.keys()
-    assert shown["measured"] == {
-        "peak_bytes": 10_000_000,
-        "seconds": 7.0,
-        "seconds_per_step": 0.5,
-        "watt_hours": 1.5,
-        "tokens_per_second": 200.0,
-    }
+    measured = {"peak_bytes": 10_000_000, "seconds": 7.0, "seconds_per_step": 0.5, "watt_hours": 1.5,
+                "tokens_per_second": 200.0}  # fmt: skip
+    assert measured.items() <= shown["measured"].items()
     assert shown["metrics"]["loss"] == {"last": 1.0, "min": 1.0, "max": 4.0, "step": 4}
     assert shown["metrics"]["eval_loss"]["last"] == 2.0
     assert shown["checkpoints"][0]["step"] == 2

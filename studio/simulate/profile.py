@@ -1,0 +1,163 @@
+"""From a few traces of a step to its peaks for any number of rows and blocks."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.api import Site
+from studio.core.plan import Plan
+from studio.engine.evaluate import LEAST_ROWS_AT_ONCE
+from studio.estimate.profile import MemoryProfile, Moment, Operations, Polynomial, Segment
+from studio.models.config import read_config
+from studio.models.sites import find_sites
+from studio.simulate.allocator import reserved_peak
+from studio.simulate.emulator import Flavour
+from studio.simulate.stand_in import Shape
+from studio.simulate.trace import KINDS, Trace, trace
+
+SHALLOW, DEEP = 2, 3  # blocks; one block alone is not yet like the others
+LEAST_CUT = 5  # blocks: shallower models are simulated as they are
+ROWS = tuple(sorted({*range(1, 65), *(2**k for k in range(7, 13)), *(3 * 2**k for k in range(5, 11))}))
+RESERVED_ROWS = (2, 4, 8, 16, 32, 64)
+Floats = NDArray[np.float64]
+
+
+class UnlikeTracesError(Exception):
+    """The same step over more rows did other things: its size is no function of the rows."""
+
+
+def simulate(plan: Plan, *, length: int, trained: int, flavour: Flavour, alone: bool = False) -> MemoryProfile:
+    """The memory of the plan's step over rows of ``length`` tokens, of which ``trained`` carry loss.
+
+    For any number of rows from two on, or for one row ``alone``.
+    """
+    if plan.packing:  # masks are laid out at multiples of 16 elements, which every number of rows then has
+        length = -(-length // 16) * 16
+    depth = _depth(plan)
+    cut = (SHALLOW, DEEP) if depth >= LEAST_CUT and is_uniform(plan) else (None,)
+    rows = (1,) if alone else (2, 3, 4) if plan.packing else (2, 3)  # a mask over packed rows grows with their square
+    with undisturbed():
+        traces = [[_trace(plan, count, layers, length, trained, flavour) for count in rows] for layers in cut]
+    return MemoryProfile(
+        layers=depth,
+        shallow_layers=depth if len(cut) == 1 else SHALLOW,
+        deep_layers=depth if len(cut) == 1 else DEEP,
+        alone=alone,
+        segments=_segments(traces, rows[0]),
+        length=length,
+        reserved=_reserved(traces[-1], rows[0]) if flavour.kind == "cuda" else (),
+        operations=Operations(shallow=_operations(traces[0], rows[0]), deep=_operations(traces[-1], rows[0])),
+    )
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without the cycle collector, so that tensors go when nothing refers to them and at no other time."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def is_uniform(plan: Plan) -> bool:
+    """Whether all blocks are alike, in themselves and in what is placed there."""
+    config = read_config(Path(plan.model_path))
+    if len(set(config.get("layer_types") or [])) > 1:
+        return False
+    sites = find_sites(Path(plan.model_path))
+    at = {
+        path: {p.use for p in plan.placements if path in p.sites}
+        for path in {q for p in plan.placements for q in p.sites}
+    }
+    blocks: dict[int, list[Any]] = {}
+    for site in sites:
+        if site.layer is not None:
+            blocks.setdefault(site.layer, []).append(_looks(site, sorted(at.get(site.path, ()))))
+    return len({tuple(looks) for looks in blocks.values()}) == 1
+
+
+def _looks(site: Site, uses: Sequence[str]) -> tuple[Any, ...]:
+    return site.kind, site.role, site.shape, site.has_bias, site.copies, tuple(uses)
+
+
+def _depth(plan: Plan) -> int:
+    return 1 + max((site.layer for site in find_sites(Path(plan.model_path)) if site.layer is not None), default=0)
+
+
+def _trace(plan: Plan, rows: int, layers: int | None, length: int, trained: int, flavour: Flavour) -> Trace:
+    shape = Shape(rows, length, trained, uneven=rows > 1 and not plan.packing)
+    return trace(plan, shape, flavour, layers=layers, held_out=LEAST_ROWS_AT_ONCE if rows == 1 else rows)
+
+
+def _segments(by_depth: Sequence[Sequence[Trace]], start: int) -> tuple[Segment, ...]:
+    moments = [_moments(traces, start) for traces in by_depth]
+    return tuple(Segment(name=name, shallow=moments[0][name], deep=moments[-1][name]) for name in moments[0])
+
+
+def _moments(traces: Sequence[Trace], start: int) -> dict[str, tuple[Moment, ...]]:
+    """The highest moments of each segment of a step, from traces over rows that differ by one."""
+    first = traces[0]
+    if any(not _alike(first, other) for other in traces[1:]):
+        raise UnlikeTracesError("the step over more rows makes and frees other tensors")
+    coefficients = fit([trace.sizes for trace in traces], start)  # (storages, 3)
+    numbers, signs = np.abs(first.events) - 1, np.sign(first.events)
+    kinds = np.asarray([KINDS.index(kind) for kind in first.kinds])
+    deltas = np.zeros((len(numbers), len(KINDS), 3))
+    deltas[np.arange(len(numbers)), kinds[numbers]] = coefficients[numbers] * signs[:, None]
+    held = np.cumsum(deltas, axis=0)
+    return {name: _highest(held[begin:end]) for name, begin, end in bounds(first.marks, len(numbers)) if end > begin}
+
+
+def _reserved(traces: Sequence[Trace], start: int) -> tuple[tuple[int, float], ...]:
+    """What CUDA's allocator reserves by what it hands out, for some numbers of rows."""
+    events = traces[0].events
+    coefficients = fit([trace.sizes for trace in traces], start)
+    found = []
+    for rows in (1,) if start == 1 else RESERVED_ROWS:
+        sizes = coefficients @ np.asarray([1.0, rows, rows * rows])
+        held = np.cumsum(sizes[np.abs(events) - 1] * np.sign(events)).max()
+        found.append((rows, reserved_peak(sizes.astype(np.int64), events) / held))
+    return tuple(found)
+
+
+def fit(sizes: Sequence[NDArray[np.int64]], start: int) -> Floats:
+    """Polynomials (storages, 3) through sizes at ``start``, ``start`` + 1, … rows."""
+    rows = np.arange(start, start + len(sizes), dtype=np.float64)
+    powers = np.vander(rows, len(sizes), increasing=True)
+    found = np.linalg.solve(powers, np.asarray(sizes, dtype=np.float64)).T
+    return np.pad(found, ((0, 0), (0, 3 - found.shape[1])))
+
+
+def _highest(held: Floats) -> tuple[Moment, ...]:
+    """The moments of (moments, kinds, 3) that are the highest for some number of rows."""
+    powers = np.vander(np.asarray(ROWS, dtype=np.float64), 3, increasing=True)
+    best = np.unique((held.sum(axis=1) @ powers.T).argmax(axis=0))
+    return tuple(Moment(kinds={kind: tuple(held[at, i].tolist()) for i, kind in enumerate(KINDS)}) for at in best)
+
+
+def bounds(marks: Sequence[tuple[str, int]], end: int) -> Iterator[tuple[str, int, int]]:
+    """Where the segments of a trace begin and end; the backward pass is two."""
+    for (name, start), (_, stop) in pairwise([*marks, ("", end)]):
+        if name == "backward":
+            middle = (start + stop) // 2
+            yield "backward, upper half", start, middle
+            yield "backward, lower half", middle, stop
+        elif name in ("forward", "optimizer", "eval"):
+            yield name, start, stop
+
+
+def _alike(one: Trace, other: Trace) -> bool:
+    return one.kinds == other.kinds and np.array_equal(one.events, other.events)
+
+
+def _operations(traces: Sequence[Trace], start: int) -> Polynomial:
+    each = [np.asarray([trace.flops["forward"] + trace.flops["backward"]]) for trace in traces]
+    return tuple(fit(each, start)[0].tolist())
