@@ -1,5 +1,6 @@
 """Plans of tiny random models to simulate, and what the engine really allocates for them."""
 
+import gc
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,7 @@ def plan_of(case: Case, folder: Path) -> Plan:
 
 def measure_peak(plan: Plan, shape: Shape, *, held_out: int) -> int:
     """Bytes at the highest moment of two real steps and an evaluation on the CPU, by torch's profiler."""
+    gc.collect()  # what earlier measurements left would be freed in the middle of this one
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         session = open_session(plan, shape, device="cpu", held_out=held_out)
         session.model.train()
