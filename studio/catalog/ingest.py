@@ -120,6 +120,7 @@ def _columns(snapshot: RunSnapshot, *, died: bool) -> dict[str, Any]:
         "peak_bytes": measured.peak_bytes if measured else None,
         "unmetered_s": measured.unmetered_s if measured else 0.0,
         "shared": measured.shared if measured else None,
+        "halved": bool(measured and measured.halved),
         "error": snapshot.error.message if snapshot.error else DIED if crashed else "",
     }
 

@@ -26,6 +26,7 @@ def m002_what_forecasts_learn_from(connection: sqlite3.Connection) -> None:
     for column in (
         "basis TEXT NOT NULL DEFAULT 'formula'", "driver TEXT NOT NULL DEFAULT ''", "torch TEXT NOT NULL DEFAULT ''",
         "unmetered_s REAL NOT NULL DEFAULT 0", "shared INTEGER",
+        "halved INTEGER NOT NULL DEFAULT 0",
     ):  # fmt: skip
         connection.execute(f"ALTER TABLE run ADD COLUMN {column}")
     connection.execute("UPDATE run SET log_bytes = 0")  # as if the logs had grown

@@ -64,6 +64,7 @@ class Run(Table):
     torch = TextField(default="")
     unmetered_s = FloatField(default=0.0)
     shared = BooleanField(null=True)
+    halved = BooleanField(default=False)
     error = TextField(default="")
     parent = TextField(null=True)
     star = BooleanField(default=False)

@@ -94,7 +94,8 @@ class Measurement:
     """A finished run's prediction before any correction, and what was measured; bytes, seconds, watts.
 
     ``basis`` is where ``predicted_bytes`` came from. ``unmetered_s`` of the ``seconds`` are not in the energy;
-    ``shared`` says whether others used the device meanwhile (None: not known).
+    ``shared`` says whether others used the device meanwhile (None: not known); ``halved`` whether it went on with fewer
+    rows at once than was foreseen.
     """
 
     id: str
@@ -117,3 +118,4 @@ class Measurement:
     watt_hours: float | None
     unmetered_s: float
     shared: bool | None
+    halved: bool

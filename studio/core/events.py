@@ -140,7 +140,7 @@ class Measured(Event):
     ``energy_method`` names the meter ("energy counter", "averaged power", "both", "none"); ``unmetered_s`` of the
     seconds are in no energy figure; ``shared``: other processes used the device too (None: not known).
     ``allocated_bytes`` is the peak that the tensors took, where the allocator tells, without what the process and
-    its allocator hold besides.
+    its allocator hold besides. ``halved``: memory ran out, and the run went on with fewer rows at once than planned.
     """
 
     kind: ClassVar[str] = "measured"
@@ -153,6 +153,7 @@ class Measured(Event):
     unmetered_s: float = 0.0
     shared: bool | None = None
     allocated_bytes: int | None = None
+    halved: bool = False
 
 
 @dataclass(frozen=True)

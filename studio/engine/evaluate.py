@@ -73,6 +73,7 @@ def evaluate(
                 tally.loss += loss_sum(logits, batch).item()
                 tally.weight += batch.weight
                 (_score_classes if classes else _score_tokens)(tally, logits, batch, choices)
+                del logits  # the next batch's come before these would go
                 done += len(chunk)
                 progress(done / len(rows))
     finally:

@@ -58,4 +58,5 @@ def _measured(session: Session) -> ev.Measured:
         unmetered_s=progress.unmetered_s,
         shared=progress.shared,
         allocated_bytes=progress.allocated_bytes,
+        halved=session.micro_batch < session.plan.micro_batch,
     )

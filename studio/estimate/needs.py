@@ -25,7 +25,7 @@ class Needs:
         """Memory of the inputs as they are."""
         if self.profile is None:
             return measure_memory(self.inputs, self._footprint)
-        return simulated_memory(self.inputs, self.profile, self._footprint)
+        return self._simulate(self.inputs, self.profile)
 
     @cached_property
     def speed(self) -> Speed:
@@ -36,7 +36,7 @@ class Needs:
     def bytes_of(self, changed: EstimateInputs) -> int:
         """Memory of other inputs: what the formula says of the difference is added to what is simulated."""
         if self.profile is not None and self._covers(changed):
-            return simulated_memory(changed, self.profile, self._footprint).total
+            return self._simulate(changed, self.profile).total
         own = self._footprint if changed.declared is self.inputs.declared else None
         foreseen = measure_memory(changed, own).total
         return foreseen if self.profile is None else self.parts.total + foreseen - self._formula
@@ -54,6 +54,9 @@ class Needs:
     @cached_property
     def _formula(self) -> int:
         return measure_memory(self.inputs, self._footprint).total
+
+    def _simulate(self, inputs: EstimateInputs, profile: MemoryProfile) -> MemoryParts:
+        return simulated_memory(inputs, profile.over(inputs.accumulation), self._footprint)
 
     def _covers(self, changed: EstimateInputs) -> bool:
         """Whether only the number of rows differs, within what the profile is for."""

@@ -23,9 +23,13 @@ class Moment(ProfilePart):
 
 
 class Segment(ProfilePart):
-    """A stretch of a step, in models of ``shallow_layers`` and ``deep_layers`` blocks; alike where it was not cut."""
+    """A stretch of a step, in models of ``shallow_layers`` and ``deep_layers`` blocks; alike where it was not cut.
+
+    ``accumulating``: in a micro-batch after the first, which holds the gradients of those before.
+    """
 
     name: str
+    accumulating: bool = False
     shallow: tuple[Moment, ...]
     deep: tuple[Moment, ...]
 
@@ -42,7 +46,7 @@ class MemoryProfile(ProfilePart):
 
     A peak grows evenly with the blocks of a uniform stack, so that two shallow models tell that of ``layers``
     blocks: the deep one's and so many times their difference. ``reserved`` is how much more than what lives in
-    it an allocator holds, by rows.
+    it an allocator holds, by rows. ``accumulates``: the step is over several micro-batches.
     """
 
     layers: int
@@ -53,14 +57,20 @@ class MemoryProfile(ProfilePart):
     length: int
     reserved: tuple[tuple[int, float], ...] = ()
     operations: Operations
+    accumulates: bool = False
+
+    def over(self, micro_batches: int) -> "MemoryProfile":
+        """The profile of steps over so many micro-batches."""
+        return self.model_copy(update={"accumulates": micro_batches > 1})
 
     def parts(self, rows: int, eval_rows: int) -> dict[str, int]:
         """Bytes by kind at the highest moment of a step over ``rows`` rows and an evaluation of ``eval_rows`` at once.
 
         0: nothing is evaluated.
         """
-        at = {segment.name: eval_rows if segment.name == "eval" else rows for segment in self.segments}
-        moments = [self._extended(segment, at[segment.name]) for segment in self.segments if at[segment.name]]
+        passed = [segment for segment in self.segments if self.accumulates or not segment.accumulating]
+        at = {segment.name: eval_rows if segment.name == "eval" else rows for segment in passed}
+        moments = [self._extended(segment, at[segment.name]) for segment in passed if at[segment.name]]
         highest = max(moments, key=_total)
         return {kind: max(0, round(bytes_)) for kind, bytes_ in highest.items()}
 

@@ -54,7 +54,7 @@ def metered_watt_hours(run: Measurement, most_unmetered: float) -> float | None:
 
 def _measured_run(run: Measurement, model_type: str) -> MeasuredRun:
     watt_hours, metered_s = metered_watt_hours(run, MOST_UNMETERED), run.seconds - run.unmetered_s
-    warm = run.step >= FEWEST_STEPS
+    warm = run.step >= FEWEST_STEPS and not run.halved
     return MeasuredRun(
         device=run.device,
         model_type=model_type,
@@ -62,7 +62,7 @@ def _measured_run(run: Measurement, model_type: str) -> MeasuredRun:
         predicted_bytes=run.predicted_bytes,
         predicted_seconds_per_step=run.predicted_seconds_per_step,
         predicted_watts=run.predicted_watts,
-        measured_bytes=run.peak_bytes,
+        measured_bytes=None if run.halved else run.peak_bytes,
         measured_seconds_per_step=run.seconds_per_step if warm else None,
         measured_watts=watt_hours * 3600 / metered_s if warm and watt_hours is not None and metered_s > 0 else None,
         basis=run.basis,

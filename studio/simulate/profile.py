@@ -15,16 +15,17 @@ from studio.core.plan import Plan
 from studio.engine.evaluate import LEAST_ROWS_AT_ONCE
 from studio.estimate.profile import MemoryProfile, Moment, Operations, Polynomial, Segment
 from studio.models.config import read_config
-from studio.models.sites import find_sites
 from studio.simulate.allocator import reserved_peak
 from studio.simulate.emulator import Flavour
-from studio.simulate.stand_in import Shape
+from studio.simulate.stand_in import Shape, model_sites
 from studio.simulate.trace import KINDS, Trace, trace
 
 SHALLOW, DEEP = 2, 3  # blocks; one block alone is not yet like the others
 LEAST_CUT = 5  # blocks: shallower models are simulated as they are
 ROWS = tuple(sorted({*range(1, 65), *(2**k for k in range(7, 13)), *(3 * 2**k for k in range(5, 11))}))
 RESERVED_ROWS = (2, 4, 8, 16, 32, 64)
+GRADIENTS = KINDS.index("gradients")
+MICRO_BATCH = ("forward", "backward, upper half", "backward, lower half")
 Floats = NDArray[np.float64]
 
 
@@ -39,8 +40,9 @@ def simulate(plan: Plan, *, length: int, trained: int, flavour: Flavour, alone: 
     """
     if plan.packing:  # masks are laid out at multiples of 16 elements, which every number of rows then has
         length = -(-length // 16) * 16
-    depth = _depth(plan)
-    cut = (SHALLOW, DEEP) if depth >= LEAST_CUT and is_uniform(plan) else (None,)
+    sites = model_sites(plan.model_path, plan.model_fingerprint)
+    depth = 1 + max((site.layer for site in sites if site.layer is not None), default=0)
+    cut = (SHALLOW, DEEP) if depth >= LEAST_CUT and is_uniform(plan, sites) else (None,)
     rows = (1,) if alone else (2, 3, 4) if plan.packing else (2, 3)  # a mask over packed rows grows with their square
     with undisturbed():
         traces = [[_trace(plan, count, layers, length, trained, flavour) for count in rows] for layers in cut]
@@ -67,29 +69,25 @@ def undisturbed() -> Iterator[None]:
         gc.enable()
 
 
-def is_uniform(plan: Plan) -> bool:
+def is_uniform(plan: Plan, sites: Sequence[Site]) -> bool:
     """Whether all blocks are alike, in themselves and in what is placed there."""
-    config = read_config(Path(plan.model_path))
-    if len(set(config.get("layer_types") or [])) > 1:
-        return False
-    sites = find_sites(Path(plan.model_path))
-    at = {
-        path: {p.use for p in plan.placements if path in p.sites}
-        for path in {q for p in plan.placements for q in p.sites}
-    }
+    at: dict[str, list[int]] = {}
+    for index, placement in enumerate(plan.placements):
+        for path in placement.sites:
+            at.setdefault(path, []).append(index)
     blocks: dict[int, list[Any]] = {}
     for site in sites:
         if site.layer is not None:
-            blocks.setdefault(site.layer, []).append(_looks(site, sorted(at.get(site.path, ()))))
-    return len({tuple(looks) for looks in blocks.values()}) == 1
+            blocks.setdefault(site.layer, []).append(_looks(site, at.get(site.path, ())))
+    config = read_config(Path(plan.model_path))
+    by_block = [value for value in config.values() if isinstance(value, list) and len(value) == len(blocks)]
+    return len({tuple(looks) for looks in blocks.values()}) == 1 and all(
+        all(of_block == value[0] for of_block in value) for value in by_block
+    )
 
 
-def _looks(site: Site, uses: Sequence[str]) -> tuple[Any, ...]:
-    return site.kind, site.role, site.shape, site.has_bias, site.copies, tuple(uses)
-
-
-def _depth(plan: Plan) -> int:
-    return 1 + max((site.layer for site in find_sites(Path(plan.model_path)) if site.layer is not None), default=0)
+def _looks(site: Site, placed: Sequence[int]) -> tuple[Any, ...]:
+    return site.kind, site.role, site.shape, site.has_bias, site.copies, tuple(placed)
 
 
 def _trace(plan: Plan, rows: int, layers: int | None, length: int, trained: int, flavour: Flavour) -> Trace:
@@ -99,11 +97,17 @@ def _trace(plan: Plan, rows: int, layers: int | None, length: int, trained: int,
 
 def _segments(by_depth: Sequence[Sequence[Trace]], start: int) -> tuple[Segment, ...]:
     moments = [_moments(traces, start) for traces in by_depth]
-    return tuple(Segment(name=name, shallow=moments[0][name], deep=moments[-1][name]) for name in moments[0])
+    return tuple(
+        Segment(name=name, accumulating=accumulating, shallow=found, deep=moments[-1][name, accumulating])
+        for (name, accumulating), found in moments[0].items()
+    )
 
 
-def _moments(traces: Sequence[Trace], start: int) -> dict[str, tuple[Moment, ...]]:
-    """The highest moments of each segment of a step, from traces over rows that differ by one."""
+def _moments(traces: Sequence[Trace], start: int) -> dict[tuple[str, bool], tuple[Moment, ...]]:
+    """The highest moments of each segment of a step, from traces over rows that differ by one.
+
+    True marks those of a later micro-batch, over which the gradients of earlier ones are held.
+    """
     first = traces[0]
     if any(not _alike(first, other) for other in traces[1:]):
         raise UnlikeTracesError("the step over more rows makes and frees other tensors")
@@ -113,7 +117,14 @@ def _moments(traces: Sequence[Trace], start: int) -> dict[str, tuple[Moment, ...
     deltas = np.zeros((len(numbers), len(KINDS), 3))
     deltas[np.arange(len(numbers)), kinds[numbers]] = coefficients[numbers] * signs[:, None]
     held = np.cumsum(deltas, axis=0)
-    return {name: _highest(held[begin:end]) for name, begin, end in bounds(first.marks, len(numbers)) if end > begin}
+    later = held.copy()
+    later[:, GRADIENTS] = held[dict(first.marks)["optimizer"] - 1, GRADIENTS] + deltas[:, GRADIENTS].clip(0)
+    found: dict[tuple[str, bool], list[Floats]] = {}  # a name comes again where a method adds to the loss
+    for name, begin, end in bounds(first.marks, len(numbers)):
+        found.setdefault((name, False), []).append(held[begin:end])
+        if name in MICRO_BATCH:
+            found.setdefault((name, True), []).append(later[begin:end])
+    return {key: _highest(np.concatenate(parts)) for key, parts in found.items() if sum(map(len, parts))}
 
 
 def _reserved(traces: Sequence[Trace], start: int) -> tuple[tuple[int, float], ...]:
@@ -148,9 +159,9 @@ def bounds(marks: Sequence[tuple[str, int]], end: int) -> Iterator[tuple[str, in
     for (name, start), (_, stop) in pairwise([*marks, ("", end)]):
         if name == "backward":
             middle = (start + stop) // 2
-            yield "backward, upper half", start, middle
-            yield "backward, lower half", middle, stop
-        elif name in ("forward", "optimizer", "eval"):
+            yield MICRO_BATCH[1], start, middle
+            yield MICRO_BATCH[2], middle, stop
+        elif name in (MICRO_BATCH[0], "optimizer", "eval"):
             yield name, start, stop
 
 
@@ -159,5 +170,5 @@ def _alike(one: Trace, other: Trace) -> bool:
 
 
 def _operations(traces: Sequence[Trace], start: int) -> Polynomial:
-    each = [np.asarray([trace.flops["forward"] + trace.flops["backward"]]) for trace in traces]
+    each = [np.asarray([trace.flops.get("forward", 0) + trace.flops.get("backward", 0)]) for trace in traces]
     return tuple(fit(each, start)[0].tolist())

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def open_session(
         }
     )  # fmt: skip
     model = build_model(plan, layers=layers)
-    attached = attach_plan(plan, model, model_sites(Path(plan.model_path), layers))
+    sites = model_sites(plan.model_path, plan.model_fingerprint)
+    here = tuple(site for site in sites if layers is None or site.layer is None or site.layer < layers)
+    attached = attach_plan(plan, model, here)
     if device == "meta":
         optimizer: torch.optim.Optimizer = FusedAdam(list(attached.tensors.values()))
     else:
@@ -127,7 +130,7 @@ def attach_plan(plan: Plan, model: nn.Module, sites: Sequence[Site]) -> Attached
     return attach(model, placed, sites=sites, train_head=plan.train_head, seed=plan.seed)
 
 
-def model_sites(path: Path, layers: int | None) -> tuple[Site, ...]:
-    """The sites of the model folder, of the first ``layers`` blocks alone where that is given."""
-    found = find_sites(path)
-    return found if layers is None else tuple(site for site in found if site.layer is None or site.layer < layers)
+@lru_cache(maxsize=8)
+def model_sites(path: str, fingerprint: str) -> tuple[Site, ...]:
+    """The sites of the model folder with this fingerprint."""
+    return find_sites(Path(path))

@@ -84,8 +84,8 @@ def inputs_of(folder: Path) -> EstimateInputs:
             compute_capability=(8, 9), power_limit_w=450,
         ),
         task="sft", precision="bf16", micro_batch=ROWS, accumulation=4, steps=100, train_rows=1000, eval_rows=32,
-        eval_every=50, max_length=LENGTH, checkpointing=False, packing=False, declared=declare_at(method, params, chosen),
-        lengths=lengths,
+        eval_every=50, max_length=LENGTH, checkpointing=False, packing=False, lengths=lengths,
+        declared=declare_at(method, params, chosen),
     )  # fmt: skip
 
 
@@ -147,8 +147,8 @@ def main() -> None:
     for size in SIZES:
         taken = measure(size, simulator)
         print(
-            f"{size:>6} {taken.formula_ms:7.1f} ms {taken.recomputing_ms:8.1f} ms {taken.cpu_s:6.2f} s {taken.cuda_s:6.2f} s"
-            f" {taken.recomputing_s:10.2f} s {taken.room_ms:10.1f} ms",
+            f"{size:>6} {taken.formula_ms:7.1f} ms {taken.recomputing_ms:8.1f} ms {taken.cpu_s:6.2f} s"
+            f" {taken.cuda_s:6.2f} s {taken.recomputing_s:10.2f} s {taken.room_ms:10.1f} ms",
             flush=True,
         )
     simulator.close()

@@ -18,7 +18,7 @@ def test_that_every_kind_survives_its_line() -> None:
         ev.ArtifactWritten(7.0, "adapter", "artifacts/adapter", 9),
         ev.Noticed(8.0, "info", "Infinity"),
         ev.Failed(9.0, "UserError", "m", "h", "w", "t", {"held": {"weights": 1}}),
-        ev.Measured(9.0, 1, 2.0, 3.0, 4.0, None, "none", 1.0, True, 5),
+        ev.Measured(9.0, 1, 2.0, 3.0, 4.0, None, "none", 1.0, True, 5, True),
         ev.EpochEnded(9.0, 1, 2, 3.0, 4, 0.5),
     ]
     assert {type(event).kind for event in examples} == set(ev.KINDS)

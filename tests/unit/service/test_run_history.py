@@ -87,6 +87,12 @@ def test_that_energy_which_is_not_the_runs_own_teaches_no_watts(changes: dict[st
     assert only_run().measured_seconds_per_step == 0.5
 
 
+def test_that_a_run_that_went_on_with_fewer_rows_teaches_nothing() -> None:
+    make_run(events=measured(halved=True))
+    run = only_run()
+    assert (run.measured_bytes, run.measured_seconds_per_step, run.measured_watts) == (None, None, None)
+
+
 def test_that_watts_are_those_of_the_metered_time() -> None:
     make_run(events=measured(shared=False, unmetered_s=1.0, energy_method="energy counter"))
     assert only_run().measured_watts == pytest.approx(1.5 * 3600 / 6.0)
@@ -97,7 +103,7 @@ def test_that_a_catalog_from_before_learns_of_old_runs_at_the_next_refresh() -> 
     write_json(folder.worker, {**read_json(folder.worker), "torch": "2.12.0"})
     runs.refresh()
     with closing(sqlite3.connect(home().catalog)) as connection, connection:
-        for column in ("basis", "driver", "torch", "unmetered_s", "shared"):
+        for column in ("basis", "driver", "torch", "unmetered_s", "shared", "halved"):
             connection.execute(f"ALTER TABLE run DROP COLUMN {column}")
         connection.execute("DELETE FROM migration WHERE name = 'm002_what_forecasts_learn_from'")
     migrate(home().catalog)
