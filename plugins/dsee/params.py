@@ -40,6 +40,7 @@ traits = Traits(
     kinds=("linear",),
     where="role in (q, k, v, qkv, o, gate, up, gate_up, down, fc1, fc2)",
     mergeable=True,
+    edits=(),
     learning_rate=5e-4,
 )
 

@@ -21,6 +21,7 @@ traits = Traits(
     kinds=("linear", "conv"),
     where="role in (q, k, v, qkv, o, gate, up, gate_up, down, fc1, fc2) or kind == conv",
     mergeable=True,
+    edits=(),
     learning_rate=1e-3,
 )
 

@@ -17,6 +17,7 @@ traits = Traits(
     kinds=("linear", "conv"),
     where="role in (q, k, v, qkv, o, gate, up, gate_up, down, fc1, fc2) or kind == conv",
     mergeable=True,
+    edits=("weight",),
     learning_rate=2e-3,
 )
 

@@ -45,6 +45,7 @@ traits = Traits(
     kinds=("linear",),
     where="role in (q, k, v, qkv, o, gate, up, gate_up, down, fc1, fc2)",
     mergeable=True,
+    edits=("change",),
     learning_rate=1e-3,
     export="lora",
 )

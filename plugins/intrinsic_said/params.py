@@ -21,6 +21,7 @@ traits = Traits(
     kinds=("linear", "conv", "norm", "embedding"),
     where="kind in (linear, conv, norm) and layer >= 0",
     mergeable=True,
+    edits=("change",),
     learning_rate=1e-2,
 )
 

@@ -20,6 +20,7 @@ traits = Traits(
     kinds=("linear", "conv"),
     where="role in (q, k, v, qkv, o) or kind == conv",
     mergeable=True,
+    edits=("change", "change"),
     learning_rate=1e-3,
 )
 

@@ -28,6 +28,7 @@ traits = Traits(
     kinds=("linear", "conv"),
     where="kind in (linear, conv) and layer >= 0",
     mergeable=True,
+    edits=(),
     learning_rate=5e-4,
 )
 

@@ -22,6 +22,7 @@ traits = Traits(
     kinds=("linear", "conv"),
     where="kind in (linear, conv) and layer >= 0",
     mergeable=True,
+    edits=(),
     learning_rate=1e-3,
     calibrates=True,
 )

@@ -7,6 +7,7 @@ from typing import Literal
 
 Kind = Literal["linear", "conv", "embedding", "norm", "attention", "ffn", "block", "model"]
 TensorRole = Literal["trained", "fixed", "state", "seeded"]
+Kept = Literal["weight", "change"]
 DType = Literal["float32", "int64", "int32", "bool"]
 BYTES: dict[DType, int] = {"float32": 4, "int64": 8, "int32": 4, "bool": 1}
 
@@ -96,6 +97,10 @@ class Traits:
     rows may be packed into one sequence. ``backbone_grad``: False if nothing needs a gradient through the base
     model, which then runs without one. ``calibrates``: its ``setup`` asks for gradients on training rows.
     ``families``: model kinds ("decoder", "encoder", ...) it works on; empty means all.
+
+    ``edits``: None for a method with a forward. One that only merges changes the weight at each pass: this names what
+    its ``merge`` keeps for the backward pass of the weight's size, the given "weight" or a "change" made of its
+    tensors, each as often as it is kept; () when it keeps nothing so large. Memory is estimated from it.
     """
 
     kinds: tuple[Kind, ...] = ("linear",)
@@ -110,6 +115,7 @@ class Traits:
     backbone_grad: bool = True
     calibrates: bool = False
     families: tuple[str, ...] = ()
+    edits: tuple[Kept, ...] | None = None
 
     def takes(self, site: Site) -> bool:
         """Whether the method can sit at a site.

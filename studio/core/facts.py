@@ -15,7 +15,9 @@ class ModelFacts(Fact):
     """A base model, from its config and weight header alone.
 
     ``params`` counts every stored scalar once (tied tensors once). ``weight_bytes`` is the size of the stored
-    weights. ``fingerprint`` is the SHA-256 over config and weights' headers, sizes and samples.
+    weights. A mixture's ``intermediate`` is one expert's, and ``active_experts`` see each token. ``relative_positions``
+    are the rows of a table of relative positions. ``fingerprint`` is the SHA-256 over config and weights' headers,
+    sizes and samples.
     """
 
     name: str
@@ -37,6 +39,8 @@ class ModelFacts(Fact):
     tied_embeddings: bool
     gated_mlp: bool
     has_chat_template: bool
+    active_experts: int = 1
+    relative_positions: int = 0
     license: str = ""
     fingerprint: str = ""
 

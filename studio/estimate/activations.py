@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
+from studio.estimate.attention import attention_bytes, keeps_output, map_scratch, uses_dropout
 from studio.estimate.batches import Batch
 from studio.estimate.families import Family
-from studio.estimate.footprint import Footprint
+from studio.estimate.footprint import ATTENTION_OUT, FP32, MLP_MIDDLE, Footprint, LayerUse
 from studio.estimate.inputs import EstimateInputs
-
-FP32 = 4
 
 
 @dataclass(frozen=True)
@@ -20,50 +19,78 @@ class Component:
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes kept at the end of the forward pass, at most during the backward pass, and its temporaries.
+    """Bytes kept at the end of the forward pass, at the first and the last layer of the backward pass, temporaries.
 
     ``one_layer`` is what a whole layer makes, kept or not.
     """
 
     kept: int
     in_backward: int
+    at_end: int
     workspace: int
     one_layer: int
 
 
 def measure_activations(inputs: EstimateInputs, batch: Batch, family: Family, footprint: Footprint) -> Activations:
     """What the forward pass over one micro-batch keeps."""
-    layers = inputs.model.layers
-    components = layer_components(inputs, batch, family)
-    sizes = [
-        _layer_bytes(inputs, batch, components, footprint, layer)
-        for layer in range(layers)
-        if layer >= footprint.lowest[0]
-    ]
+    if not inputs.backbone_grad:
+        beside = footprint.use_of(None).bytes_once(inputs.width) + inputs.width * footprint.side * batch.tokens
+        return Activations(beside, beside, 0, 0, 0)
     outside = _outside_bytes(inputs, batch, footprint)
+    sizes = _layer_sizes(inputs, batch, family, footprint)
     if not sizes:
-        return Activations(outside, outside, 0, 0)
+        return Activations(outside, outside, outside, 0, 0)
     last_norm = 0 if family.post_norm else round(_norm_bytes(inputs, family) * batch.tokens)
     one_layer = round(max(sizes))
-    workspace = round(_workspace_bytes(inputs, family, footprint) * batch.tokens)
+    workspace = round(_workspace_bytes(inputs, batch, family, footprint) * batch.tokens)
+    hidden = inputs.width * inputs.model.hidden * batch.tokens
     if inputs.checkpointing:
-        hidden = inputs.width * inputs.model.hidden * batch.tokens * len(sizes)
-        return Activations(hidden + outside + last_norm, hidden + outside + one_layer, workspace, one_layer)
+        held = hidden * len(sizes) + outside
+        return Activations(held + last_norm, held + one_layer, hidden + one_layer, workspace, one_layer)
     kept = round(sum(sizes)) + outside + last_norm
-    return Activations(kept, kept, workspace, one_layer)
+    return Activations(kept, kept, round(sizes[0]), workspace, one_layer)
 
 
-def _workspace_bytes(inputs: EstimateInputs, family: Family, footprint: Footprint) -> float:
-    """Per token: gradients and temporaries in flight inside one layer.
+def _workspace_bytes(inputs: EstimateInputs, batch: Batch, family: Family, footprint: Footprint) -> float:
+    """Per token: gradients and temporaries in flight inside one layer, at its highest moment.
 
-    The feed-forward has gradients of two intermediates and of its input in flight; a recomputed layer holds
-    the third intermediate too, unless that is kept anyway. A norm in fp32 holds three of the hidden size, five
-    where it is the layer's last step.
+    A norm in fp32 holds three of the hidden size, five where it is the layer's last step; experts gather their
+    tokens and scatter the gradients.
     """
     model, width = inputs.model, inputs.width
-    recomputed = inputs.checkpointing and not any(use.keeps_middle for use in footprint.layers.values())
-    mlp = width * ((3 if recomputed else 2) * model.intermediate + model.hidden)
-    return max(mlp, (5 if family.ends_with_norm else 3) * FP32 * model.hidden)
+    norm = (5 if family.ends_with_norm else 3) * FP32 * model.hidden
+    gathered = model.active_experts * model.hidden * 2 * width if model.active_experts > 1 else 0
+    maps = map_scratch(inputs, batch, family)
+    return max(_mlp_scratch(inputs, family, footprint) + gathered, _gate_scratch(inputs, family), norm, maps)
+
+
+def _mlp_scratch(inputs: EstimateInputs, family: Family, footprint: Footprint) -> float:
+    """Per token: gradients of the intermediates and of the input in flight.
+
+    A recomputed layer holds the third intermediate too, unless that is kept anyway.
+    """
+    model = inputs.model
+    recomputed = inputs.checkpointing and not footprint.keeps_middle
+    middles = family.mlp_scratch + (1 if recomputed else 0)
+    middle = model.active_experts * model.intermediate
+    summed = _wide_sum(inputs) * model.intermediate  # of one expert at a time
+    return inputs.width * (middles * middle + model.hidden) + summed
+
+
+def _gate_scratch(inputs: EstimateInputs, family: Family) -> float:
+    """Per token, where one map makes gate and up and the layer is recomputed: its sum and what is added to it.
+
+    The intermediates after it are not there yet.
+    """
+    if not (family.fused_gate and inputs.checkpointing):
+        return 0
+    middle = inputs.model.active_experts * inputs.model.intermediate
+    return middle * (2 * _wide_sum(inputs) + (4 - family.mlp_kept) * inputs.width)
+
+
+def _wide_sum(inputs: EstimateInputs) -> int:
+    """Bytes by scalar of the buffer in which a CPU without instructions for bf16 sums a product up."""
+    return FP32 if inputs.precision == "bf16" and inputs.device.kind == "cpu" and not inputs.device.bf16 else 0
 
 
 def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> list[Component]:
@@ -72,8 +99,8 @@ def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> li
     norm = _norm_bytes(inputs, family) * tokens
     after = 0.0 if family.norm == "rms" else 0.5  # LayerNorm keeps its input for its own weights too
     kept = [Component(stage + after, norm) for stage in family.norm_stages]
-    kept.append(Component(2, _attention_bytes(inputs, batch, family)))
-    kept.append(Component(5, family.mlp_kept * width * model.intermediate * tokens))
+    kept.append(Component(2, attention_bytes(inputs, batch, family) * tokens))
+    kept.append(Component(5, width * _mlp_scalars(inputs, family) * tokens))
     if family.qk_norm:
         heads = model.heads + model.kv_heads
         kept.append(Component(1.05, FP32 * (heads * model.head_dim + heads) * tokens))
@@ -83,9 +110,11 @@ def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> li
     return kept
 
 
-def uses_dropout(inputs: EstimateInputs, family: Family) -> bool:
-    """Whether the base model's own dropout is on."""
-    return family.dropout if inputs.dropout is None else inputs.dropout
+def _mlp_scalars(inputs: EstimateInputs, family: Family) -> int:
+    """Per token: its intermediates; each expert that sees a token has its own, and its output to weigh."""
+    model = inputs.model
+    own = family.mlp_kept * model.intermediate
+    return own if model.active_experts == 1 else model.active_experts * (own + model.hidden)
 
 
 def _norm_bytes(inputs: EstimateInputs, family: Family) -> float:
@@ -94,37 +123,41 @@ def _norm_bytes(inputs: EstimateInputs, family: Family) -> float:
     return FP32 * hidden + FP32 if family.norm == "rms" else inputs.width * hidden + 2 * inputs.width
 
 
-def _attention_bytes(inputs: EstimateInputs, batch: Batch, family: Family) -> float:
-    """Queries, keys, values, output and log-sum-exp of fused attention, and the mask made for each layer.
-
-    With a mask, keys and values are repeated for grouped queries. CPU kernels cannot drop attention weights,
-    so with dropout the plain implementation keeps three maps and its operands, all in fp32.
-    """
-    model, width, tokens = inputs.model, inputs.width, batch.tokens
-    queries = model.heads * model.head_dim
-    if uses_dropout(inputs, family) and inputs.device.kind == "cpu":
-        return (3 * FP32 * model.heads * batch.length + 3 * FP32 * queries) * tokens
-    masked = inputs.packing or (inputs.masked and batch.rows > 1)
-    grouped = model.kv_heads * model.head_dim
-    keys = queries if masked else grouped
-    values_are_a_view = family.fused_rotary and keys == grouped
-    projection = queries + keys if values_are_a_view else 0
-    mask = width * batch.length * tokens if masked else 0
-    return (width * (2 * (queries + keys) + projection) + FP32 * model.heads) * tokens + mask
+def _layer_sizes(inputs: EstimateInputs, batch: Batch, family: Family, footprint: Footprint) -> list[float]:
+    """Bytes that each layer keeps from the lowest trained one on; layers that are alike are computed once."""
+    components = layer_components(inputs, batch, family)
+    lowest, stage = footprint.lowest
+    alike: dict[tuple[LayerUse, float], float] = {}
+    sizes = []
+    for layer in range(inputs.model.layers):
+        if layer < lowest:
+            continue
+        key = footprint.use_of(layer), stage if layer == lowest else -1.0
+        if key not in alike:
+            alike[key] = _layer_bytes(inputs, batch, family, components, *key)
+        sizes.append(alike[key])
+    return sizes
 
 
 def _layer_bytes(
-    inputs: EstimateInputs, batch: Batch, components: list[Component], footprint: Footprint, layer: int
+    inputs: EstimateInputs, batch: Batch, family: Family, components: list[Component], own: LayerUse, stage: float
 ) -> float:
-    lowest_layer, lowest_stage = footprint.lowest
-    stage = lowest_stage if layer == lowest_layer else -1.0
-    own = footprint.use_of(layer)
-    casts = own.cast * inputs.width if inputs.width != FP32 else 0
-    return sum(c.bytes_ for c in components if c.stage > stage) + inputs.width * own.kept * batch.tokens + casts
+    scalars = own.kept + _input_scalars(inputs, family, own, stage)
+    common = sum(component.bytes_ for component in components if component.stage > stage)
+    return common + inputs.width * scalars * batch.tokens + own.bytes_once(inputs.width)
+
+
+def _input_scalars(inputs: EstimateInputs, family: Family, own: LayerUse, stage: float) -> int:
+    """Per token: the inputs that sites keep, but for those that the backward pass keeps anyway."""
+    there = set()
+    if stage < ATTENTION_OUT and keeps_output(inputs, family):
+        there.add(ATTENTION_OUT)
+    if stage < MLP_MIDDLE and family.relu:
+        there.add(MLP_MIDDLE)
+    return sum(size for reader, size in own.inputs if reader not in there)
 
 
 def _outside_bytes(inputs: EstimateInputs, batch: Batch, footprint: Footprint) -> int:
     """What sites outside the layers keep: embeddings, last norm, head."""
     own = footprint.use_of(None)
-    casts = own.cast * inputs.width if inputs.width != FP32 else 0
-    return round(inputs.width * own.kept * batch.tokens + casts)
+    return inputs.width * own.kept * batch.tokens + own.bytes_once(inputs.width)

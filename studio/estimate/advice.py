@@ -6,7 +6,6 @@ from dataclasses import replace
 from studio.core.forecast import Advice
 from studio.estimate.inputs import EstimateInputs, Precision
 from studio.estimate.needs import Needs
-from studio.estimate.room import with_rows
 
 SHORTEST = 64  # tokens: shorter rows are hardly worth training on
 
@@ -50,6 +49,13 @@ def _changes(needs: Needs, fits: Fits) -> Iterator[Change]:
     yield from _both(needs, fits)
     yield from _shorter_rows(needs, fits)
     yield from _higher_layers(inputs)
+
+
+def with_rows(inputs: EstimateInputs, rows: int) -> EstimateInputs:
+    """The same run with another micro-batch, and so many accumulation steps that as many rows make a step."""
+    return replace(
+        inputs, micro_batch=rows, accumulation=-(-inputs.rows_per_step // rows), effective_batch=inputs.rows_per_step
+    )
 
 
 def _smaller_batch(needs: Needs, fits: Fits) -> Iterator[Change]:

@@ -11,15 +11,23 @@ SMALLEST_EVAL_BATCH = 4  # rows that the worker evaluates at once at least
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch as it lies in memory; ``trained`` of its ``tokens`` carry loss."""
+    """One micro-batch as it lies in memory; ``trained`` of its ``tokens`` carry loss.
+
+    Rows have ``length`` tokens of their own and ``virtual`` ones, which makes their ``width``.
+    """
 
     rows: int
     length: int
     trained: float
+    virtual: int = 0
+
+    @property
+    def width(self) -> int:
+        return self.length + self.virtual
 
     @property
     def tokens(self) -> int:
-        return self.rows * self.length
+        return self.rows * self.width
 
 
 def largest_batch(inputs: EstimateInputs) -> Batch:
@@ -41,9 +49,9 @@ def tokens_per_step(inputs: EstimateInputs) -> float:
     """
     rows = inputs.rows_per_step
     if inputs.packing:
-        return rows * mean_length(inputs)
+        return rows * mean_length(inputs)  # without virtual tokens: methods that have them need rows apart
     lasts = range(min(inputs.micro_batch, rows), rows + 1, inputs.micro_batch)
-    return sum(inputs.micro_batch * length_at(inputs, last / (rows + 1)) for last in lasts)
+    return sum(inputs.micro_batch * (length_at(inputs, last / (rows + 1)) + inputs.extra_tokens) for last in lasts)
 
 
 def mean_length(inputs: EstimateInputs) -> float:
@@ -88,4 +96,4 @@ def _shape(inputs: EstimateInputs, rows: int, length: float, *, packed: bool) ->
     """Rows padded to ``length``, or laid end to end in one row."""
     whole = math.ceil(length)
     trained = min(1.0, trained_share(inputs)) * rows * whole
-    return Batch(1, rows * whole, trained) if packed else Batch(rows, whole, trained)
+    return Batch(1, rows * whole, trained) if packed else Batch(rows, whole, trained, inputs.extra_tokens)

@@ -1,10 +1,11 @@
 """What an estimate starts from: facts about model, device and data, and the choices of a plan."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from studio.api import ParamDecl, Site
+from studio.api.sites import Kept
 from studio.core.facts import DeviceFacts, LengthFacts, ModelFacts
 
 Precision = Literal["bf16", "fp16", "fp32"]
@@ -36,7 +37,10 @@ class MeasuredRun:
 
 @dataclass(frozen=True)
 class EstimateInputs:
-    """One run to estimate. ``declared`` alone describes the PET method.
+    """One run to estimate. ``declared`` describes the PET method, as far as the next three do not.
+
+    ``extra_tokens`` are the virtual ones in every row; ``backbone_grad`` is False if no gradient passes through the
+    base model; ``edits`` names the sites whose weights are changed at each pass and what that keeps, see ``Traits``.
 
     ``effective_batch`` is that of the plan; without it, micro-batch times accumulation. ``masked`` says whether
     padded rows come with an attention mask; ``dropout`` whether the base model's own dropout is on (None: as
@@ -71,6 +75,9 @@ class EstimateInputs:
     wheres: Sequence[str] = ()
     method: str = ""
     torch: str = ""
+    extra_tokens: int = 0
+    backbone_grad: bool = True
+    edits: Mapping[str, tuple[Kept, ...]] = field(default_factory=dict)
 
     @property
     def rows_per_step(self) -> int:

@@ -31,10 +31,11 @@ class Phase:
     activations: int
     logits: int
     workspace: int
+    gradients: int = 0
 
     @property
     def total(self) -> int:
-        return self.activations + self.logits + self.workspace
+        return self.activations + self.logits + self.workspace + self.gradients
 
 
 def simulated_memory(inputs: EstimateInputs, profile: MemoryProfile, footprint: Footprint) -> MemoryParts:
@@ -52,33 +53,60 @@ def simulated_memory(inputs: EstimateInputs, profile: MemoryProfile, footprint: 
 
 
 def measure_memory(inputs: EstimateInputs, footprint: Footprint | None = None) -> MemoryParts:
-    """The parts at the highest of the phases: loss, backward pass, evaluation."""
+    """The parts at the highest moment, with what the process and its heap or allocator hold besides."""
     family = family_of(inputs.model)
-    used = footprint or measure_footprint(inputs.declared, family)
-    batch = largest_batch(inputs)
-    kept = measure_activations(inputs, batch, family, used)
-    peak = max(phases(inputs, batch, kept), key=lambda phase: phase.total)
-    trained = used.trainable + inputs.head_params
-    in_fp32 = inputs.precision == "fp32"
-    in_place = used.base if in_fp32 else 0  # then the master is the base tensor itself
+    used = footprint or measure_footprint(inputs.declared, family, inputs.edits)
+    kept = measure_activations(inputs, largest_batch(inputs), family, used)
+    peak = highest_phase(inputs, used, kept)
     on_cpu = inputs.device.kind == "cpu"
-    return MemoryParts(
-        weights=(inputs.model.params + (inputs.head_params if not in_fp32 else 0) - in_place) * inputs.width,
-        trainable=trained * FP32,
-        gradients=trained * FP32,
-        optimizer=trained * ADAM,
-        activations=peak.activations,
-        logits=peak.logits,
-        workspace=peak.workspace + (_heap_slack(inputs, kept, peak) if on_cpu else _cuda_slack(peak)),
-        context=CPU_PROCESS_BYTES if on_cpu else CUDA_CONTEXT_BYTES,
+    slack = _heap_slack(inputs, kept, peak) if on_cpu else _cuda_slack(peak)
+    live = live_parts(inputs, used, peak)
+    return live.model_copy(
+        update={"workspace": live.workspace + slack, "context": CPU_PROCESS_BYTES if on_cpu else CUDA_CONTEXT_BYTES}
     )
 
 
-def phases(inputs: EstimateInputs, batch: Batch, kept: Activations) -> list[Phase]:
-    """The moments of a run that may be its peak, with ``batch`` as its largest micro-batch."""
-    loss = Phase(kept.kept, _logits_bytes(inputs, batch), 0)
-    backward = Phase(kept.in_backward, 0, kept.workspace)
-    return [loss, backward, _evaluation(inputs)] if inputs.eval_rows else [loss, backward]
+def live_parts(inputs: EstimateInputs, footprint: Footprint, peak: Phase) -> MemoryParts:
+    """The tensors that live at a moment."""
+    trained = footprint.trainable + inputs.head_params
+    in_fp32 = inputs.precision == "fp32"
+    in_place = footprint.base if in_fp32 else 0  # then the master is the base tensor itself
+    return MemoryParts(
+        weights=(inputs.model.params + (inputs.head_params if not in_fp32 else 0) - in_place) * inputs.width,
+        trainable=trained * FP32,
+        gradients=peak.gradients,
+        optimizer=trained * ADAM,
+        activations=peak.activations,
+        logits=peak.logits,
+        workspace=peak.workspace,
+        context=0,
+    )
+
+
+def highest_phase(inputs: EstimateInputs, footprint: Footprint, kept: Activations) -> Phase:
+    """The moment of a run at which most is held, with its largest micro-batches."""
+    found = phases(inputs, largest_batch(inputs), kept, footprint)
+    return max(found, key=lambda phase: phase.total)
+
+
+def phases(inputs: EstimateInputs, batch: Batch, kept: Activations, footprint: Footprint) -> list[Phase]:
+    """The moments that may be the highest: loss, first and last layer of the backward pass, optimizer, evaluation.
+
+    Gradients come one after the other while the activations go; with several micro-batches a step, all gradients
+    are there from the second one on.
+    """
+    head = footprint.top + inputs.head_params
+    every = footprint.trainable + inputs.head_params
+    last = min((layer for layer in footprint.layers if layer is not None), default=-1)
+    waiting = footprint.bottom + footprint.use_of(last).trained
+    summed = every if inputs.accumulation > 1 else 0
+    found = [
+        Phase(kept.kept, _logits_bytes(inputs, batch), 0, FP32 * summed),
+        Phase(kept.in_backward, 0, kept.workspace, FP32 * max(head, summed)),
+        Phase(kept.at_end, 0, kept.workspace, FP32 * max(every - waiting, summed)),
+        Phase(0, 0, 0, FP32 * every),
+    ]
+    return [*found, _evaluation(inputs)] if inputs.eval_rows else found
 
 
 def _heap_slack(inputs: EstimateInputs, kept: Activations, peak: Phase) -> int:

@@ -37,19 +37,23 @@ class Needs:
         """Memory of other inputs: what the formula says of the difference is added to what is simulated."""
         if self.profile is not None and self._covers(changed):
             return self._simulate(changed, self.profile).total
-        own = self._footprint if changed.declared is self.inputs.declared else None
-        foreseen = measure_memory(changed, own).total
+        foreseen = measure_memory(changed, self._footprint_of(changed)).total
         return foreseen if self.profile is None else self.parts.total + foreseen - self._formula
 
     def slower(self, changed: EstimateInputs) -> float:
         """The time of other inputs by that of these."""
         before = measure_speed(self.inputs, self._footprint)
-        after = measure_speed(changed, measure_footprint(changed.declared, family_of(changed.model)))
+        after = measure_speed(changed, self._footprint_of(changed))
         return _seconds(changed, after) / _seconds(self.inputs, before)
 
     @cached_property
     def _footprint(self) -> Footprint:
-        return measure_footprint(self.inputs.declared, family_of(self.inputs.model))
+        return measure_footprint(self.inputs.declared, family_of(self.inputs.model), self.inputs.edits)
+
+    def _footprint_of(self, changed: EstimateInputs) -> Footprint:
+        if changed.declared is self.inputs.declared:
+            return self._footprint
+        return measure_footprint(changed.declared, family_of(changed.model), changed.edits)
 
     @cached_property
     def _formula(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from studio.core.forecast import Room
+from studio.estimate.batches import trained_share
 from studio.estimate.inputs import EstimateInputs
 from studio.estimate.needs import Needs
 
@@ -14,7 +15,7 @@ Fits = Callable[[int], bool]
 
 
 def find_room(needs: Needs, fits: Fits) -> Room:
-    """The largest micro-batch at the run's length, and the longest rows at its micro-batch.
+    """The largest micro-batch at the run's length and accumulation, and the longest rows at its micro-batch.
 
     Args:
         fits: whether a run with this many bytes, before corrections, fits the device.
@@ -22,21 +23,17 @@ def find_room(needs: Needs, fits: Fits) -> Room:
     inputs = needs.inputs
     longest = min(inputs.model.max_positions or LONGEST, LONGEST)
     return Room(
-        micro_batch=_largest(1, MOST_ROWS, lambda rows: fits(needs.bytes_of(with_rows(inputs, rows)))),
+        micro_batch=_largest(1, MOST_ROWS, lambda rows: fits(needs.bytes_of(replace(inputs, micro_batch=rows)))),
         max_length=_longest(needs, fits, longest),
     )
 
 
-def with_rows(inputs: EstimateInputs, rows: int) -> EstimateInputs:
-    """The same run with another micro-batch, and so many accumulation steps that as many rows make a step."""
-    return replace(
-        inputs, micro_batch=rows, accumulation=-(-inputs.rows_per_step // rows), effective_batch=inputs.rows_per_step
-    )
-
-
 def with_length(inputs: EstimateInputs, length: int) -> EstimateInputs:
-    """The same run over rows that are all as long."""
-    return replace(inputs, max_length=length, lengths=None)
+    """The same run over rows that are all as long, of which as large a part carries loss."""
+    measured = {"mean": length, "p50": length, "p95": length, "longest": length, "max_length": length}
+    trained = {"trained": trained_share(inputs) * length}
+    lengths = inputs.lengths and inputs.lengths.model_copy(update=measured | trained)
+    return replace(inputs, max_length=length, lengths=lengths)
 
 
 def _longest(needs: Needs, fits: Fits, longest: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from studio.api import ParamDecl, Params, Site
+from studio.api.sites import Kept
 from studio.core.errors import PluginError
 from studio.core.spec import Gate
 from studio.extensions.methods import Method
@@ -61,6 +62,16 @@ def count_tensors(placements: Iterable[Declared]) -> dict[str, int]:
 def count_added(placements: Iterable[Declared]) -> int:
     """Trainable scalars that the base model does not have itself."""
     return sum(decl.count for decl in named_tensors(placements).values() if decl.base is None)
+
+
+def edited_sites(placements: Iterable[tuple[Method, Declared]]) -> dict[str, tuple[Kept, ...]]:
+    """What is kept where weights are changed at each pass, by path: of methods that only merge, and at all experts."""
+    return {
+        site.path: method.traits.edits or ()
+        for method, declared in placements
+        for site, decls in declared
+        if (method.traits.edits is not None or site.copies > 1) and any(decl.base is None for decl in decls)
+    }
 
 
 def fit_params(method: Method, params: Params, sites: Sequence[Site], budget: int, gate: Gate = None) -> Params:

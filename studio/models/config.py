@@ -19,6 +19,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers"),
     "intermediate": ("intermediate_size", "n_inner", "ffn_dim", "encoder_ffn_dim", "d_ff", "hidden_dim"),
     "vocab": ("vocab_size",),
+    "active_experts": ("num_experts_per_tok",),
     "max_positions": (
         "max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length",
         "max_target_positions",

@@ -65,6 +65,8 @@ def inspect_config(
         tied_embeddings=any(site.role == "head" and site.tied_to for site in sites),
         gated_mlp=any(site.role in ("gate", "gate_up", "expert_gate_up") for site in sites),
         has_chat_template=False,
+        active_experts=_active_experts(text, sites),
+        relative_positions=_relative_positions(sites),
         fingerprint=_fingerprint(config, _header_digest(header)),
     )
 
@@ -108,9 +110,17 @@ def _intermediate(text: Mapping[str, Any], sites: Sequence[Site], hidden: int) -
     for site in sites:
         if site.role in ("up", "fc1"):
             return site.d_out
-        if site.role == "gate_up":
+        if site.role in ("gate_up", "expert_gate_up"):
             return site.d_out // 2
     return number(text, "intermediate", 4 * hidden)
+
+
+def _active_experts(text: Mapping[str, Any], sites: Sequence[Site]) -> int:
+    return number(text, "active_experts", 1) if any(site.copies > 1 for site in sites) else 1
+
+
+def _relative_positions(sites: Sequence[Site]) -> int:
+    return next((site.d_in for site in sites if site.path.endswith("rel_embeddings")), 0)
 
 
 def _kv_heads(text: Mapping[str, Any], heads: int) -> int:

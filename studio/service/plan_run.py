@@ -16,7 +16,7 @@ from studio.estimate import EstimateInputs, estimate_run, judge
 from studio.estimate.needs import simulated_batch
 from studio.estimate.probed import apply_probe
 from studio.estimate.profile import MemoryProfile
-from studio.extensions.declaring import count_added, count_tensors, planned_sites
+from studio.extensions.declaring import count_added, count_tensors, edited_sites, planned_sites
 from studio.service.libraries import models
 from studio.service.plan_facts import classification_head_size, lengths_of, resolved_length
 from studio.service.probe_evidence import find_probe
@@ -229,6 +229,9 @@ class _Draft:
             wheres=tuple(p.where for p in self.found.placements),
             method=" + ".join(p.method.id for p in self.found.placements),
             torch=torch_version(),
+            extra_tokens=sum(p.extra_tokens for p in self.found.placements),
+            backbone_grad=any(p.method.traits.backbone_grad for p in self.found.placements),
+            edits=edited_sites((p.method, p.declared) for p in self.found.placements),
         )
 
     def _noted(self, field: str, written: Any, chosen: Any, reason: str) -> Any:

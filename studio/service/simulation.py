@@ -39,6 +39,7 @@ class Simulator:
         self._module = module
         self._lock = threading.Lock()
         self._process: HelperProcess | None = None
+        self._closed = False
         self._known: OrderedDict[str, MemoryProfile | str] = OrderedDict()
 
     def warm(self) -> None:
@@ -75,7 +76,10 @@ class Simulator:
         return self._process is not None
 
     def close(self) -> None:
-        """End the process."""
+        """End the process for good; a question under way ends with it."""
+        self._closed = True
+        if self._process:
+            self._process.end()
         with self._lock:
             self._end()
 
@@ -88,10 +92,16 @@ class Simulator:
             if time.monotonic() - started < self._timeout_s:
                 raise SimulationError(f"the simulation {wrong}")
             return f"the simulation {wrong}"
-        answer = json.loads(line)
-        return MemoryProfile.model_validate(answer["profile"]) if "profile" in answer else str(answer["error"])
+        try:
+            answer = json.loads(line)
+            return MemoryProfile.model_validate(answer["profile"]) if "profile" in answer else str(answer["error"])
+        except (ValueError, TypeError, KeyError) as error:
+            self._end()
+            raise SimulationError("the simulation gives no answer but something else") from error
 
     def _started(self) -> HelperProcess:
+        if self._closed:
+            raise SimulationError("the simulation has ended with the studio")
         self._process = self._process or HelperProcess(
             self._module, [], log=home().logs / "simulation.log", timeout_s=self._timeout_s, cwd=home().root,
             environment={

@@ -15,8 +15,9 @@ LARGE_ROUNDING = 2 * MIB
 
 @dataclass
 class _Block:
-    """A stretch of a segment; ``next`` is the one behind it."""
+    """A stretch of a segment from address ``at`` on; ``next`` is the one behind it."""
 
+    at: int
     size: int
     small: bool
     before: "_Block | None" = None
@@ -26,18 +27,18 @@ class _Block:
 
 @dataclass
 class _Pool:
-    """Free blocks by size."""
+    """Free blocks by size, then address."""
 
     sizes: list[tuple[int, int]] = field(default_factory=list)
     blocks: dict[int, _Block] = field(default_factory=dict)
 
     def put(self, block: _Block) -> None:
-        bisect.insort(self.sizes, (block.size, id(block)))
-        self.blocks[id(block)] = block
+        bisect.insort(self.sizes, (block.size, block.at))
+        self.blocks[block.at] = block
 
     def take(self, block: _Block) -> None:
-        self.sizes.pop(bisect.bisect_left(self.sizes, (block.size, id(block))))
-        del self.blocks[id(block)]
+        self.sizes.pop(bisect.bisect_left(self.sizes, (block.size, block.at)))
+        del self.blocks[block.at]
 
     def best(self, size: int) -> _Block | None:
         """The smallest free block of at least ``size`` bytes."""
@@ -64,7 +65,7 @@ def reserved_peak(sizes: NDArray[np.int64], events: NDArray[np.int64]) -> int:
         small = size <= SMALL
         block = pools[small].best(size)
         if block is None:
-            block = _Block(_segment(size), small)
+            block = _Block(reserved, _segment(size), small)
             reserved += block.size
         else:
             pools[small].take(block)
@@ -86,7 +87,7 @@ def _split(pools: dict[bool, _Pool], block: _Block, size: int) -> None:
     rest = block.size - size
     if rest < (ROUNDING if block.small else SMALL + 1):
         return
-    behind = _Block(rest, block.small, before=block, next=block.next)
+    behind = _Block(block.at + size, rest, block.small, before=block, next=block.next)
     if block.next is not None:
         block.next.before = behind
     block.size, block.next = size, behind

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from studio.api import Site
 from studio.core.plan import Plan
 from studio.engine.evaluate import LEAST_ROWS_AT_ONCE
+from studio.engine.session import placements_of
 from studio.estimate.profile import MemoryProfile, Moment, Operations, Polynomial, Segment
+from studio.extensions.declaring import declare_at
 from studio.models.config import read_config
 from studio.simulate.allocator import reserved_peak
 from studio.simulate.emulator import Flavour
@@ -38,8 +40,8 @@ def simulate(plan: Plan, *, length: int, trained: int, flavour: Flavour, alone: 
 
     For any number of rows from two on, or for one row ``alone``.
     """
-    if plan.packing:  # masks are laid out at multiples of 16 elements, which every number of rows then has
-        length = -(-length // 16) * 16
+    if plan.packing:  # masks are laid out at multiples of 16 elements, sums of a query's weights at multiples of 32
+        length = -(-length // 32) * 32
     sites = model_sites(plan.model_path, plan.model_fingerprint)
     depth = 1 + max((site.layer for site in sites if site.layer is not None), default=0)
     cut = (SHALLOW, DEEP) if depth >= LEAST_CUT and is_uniform(plan, sites) else (None,)
@@ -70,11 +72,11 @@ def undisturbed() -> Iterator[None]:
 
 
 def is_uniform(plan: Plan, sites: Sequence[Site]) -> bool:
-    """Whether all blocks are alike, in themselves and in what is placed there."""
-    at: dict[str, list[int]] = {}
-    for index, placement in enumerate(plan.placements):
-        for path in placement.sites:
-            at.setdefault(path, []).append(index)
+    """Whether all blocks are alike, in themselves and in the tensors that are placed there."""
+    at: dict[str, list[Any]] = {}
+    for index, item in enumerate(placements_of(plan, sites)):
+        for site, decls in declare_at(item.method, item.params, item.sites, item.gate):
+            at.setdefault(site.path, []).append((index, *(decl.shape for decl in decls)))
     blocks: dict[int, list[Any]] = {}
     for site in sites:
         if site.layer is not None:
@@ -86,7 +88,7 @@ def is_uniform(plan: Plan, sites: Sequence[Site]) -> bool:
     )
 
 
-def _looks(site: Site, placed: Sequence[int]) -> tuple[Any, ...]:
+def _looks(site: Site, placed: Sequence[Any]) -> tuple[Any, ...]:
     return site.kind, site.role, site.shape, site.has_bias, site.copies, tuple(placed)
 
 
@@ -109,7 +111,7 @@ def _moments(traces: Sequence[Trace], start: int) -> dict[tuple[str, bool], tupl
     True marks those of a later micro-batch, over which the gradients of earlier ones are held.
     """
     first = traces[0]
-    if any(not _alike(first, other) for other in traces[1:]):
+    if any(not np.array_equal(first.events, other.events) for other in traces[1:]):
         raise UnlikeTracesError("the step over more rows makes and frees other tensors")
     coefficients = fit([trace.sizes for trace in traces], start)  # (storages, 3)
     numbers, signs = np.abs(first.events) - 1, np.sign(first.events)
@@ -163,10 +165,6 @@ def bounds(marks: Sequence[tuple[str, int]], end: int) -> Iterator[tuple[str, in
             yield MICRO_BATCH[2], middle, stop
         elif name in (MICRO_BATCH[0], "optimizer", "eval"):
             yield name, start, stop
-
-
-def _alike(one: Trace, other: Trace) -> bool:
-    return one.kinds == other.kinds and np.array_equal(one.events, other.events)
 
 
 def _operations(traces: Sequence[Trace], start: int) -> Polynomial:

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 MOST = 1 << 20  # scalars: larger tensors are not followed
-_SLOT = "_studio_value"
-_RANDOM = frozenset({"bernoulli", "bernoulli_", "randint", "randperm"})
+_SLOT, _LOST = "_studio_value", "_studio_lost"
+_RANDOM = frozenset({"bernoulli", "bernoulli_", "random_", "randint_like", "multinomial"})
 
 
 def value_of(tensor: Tensor) -> Tensor | None:
@@ -20,7 +20,7 @@ def value_of(tensor: Tensor) -> Tensor | None:
     if not tensor.is_meta:
         return tensor
     found: Tensor | None = getattr(tensor, _SLOT, None)
-    return found
+    return None if found is None or hasattr(found.untyped_storage(), _LOST) else found
 
 
 def follow(func: Any, args: Any, kwargs: dict[str, Any], out: Any) -> None:
@@ -37,7 +37,8 @@ def follow(func: Any, args: Any, kwargs: dict[str, Any], out: Any) -> None:
         or any(value_of(t) is None for t in operands)
     ):
         for tensor in made:
-            vars(tensor).pop(_SLOT, None)
+            if (lost := vars(tensor).pop(_SLOT, None)) is not None:  # changed in place, with all that share it
+                setattr(lost.untyped_storage(), _LOST, True)
         return
     values = compute(func, tree_map(_to_value, args), tree_map(_to_value, kwargs))
     for tensor, value in zip(made, values if isinstance(values, tuple | list) else (values,), strict=True):

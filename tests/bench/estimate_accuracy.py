@@ -23,8 +23,8 @@ from studio.estimate.batches import largest_batch
 from studio.estimate.families import family_of
 from studio.estimate.footprint import measure_footprint
 from studio.estimate.inputs import EstimateInputs
-from studio.estimate.memory import measure_memory, phases
-from studio.extensions.declaring import declare_at
+from studio.estimate.memory import highest_phase, live_parts
+from studio.extensions.declaring import declare_at, edited_sites
 from studio.models.inspect import inspect_model
 from studio.models.sites import find_sites
 from studio.simulate.emulator import Flavour
@@ -58,6 +58,9 @@ def cases() -> Iterator[Case]:
             yield Case("llama", method, "bf16", params=params)
             yield Case("llama", method, "fp32", checkpointing=True, params=params)
         yield Case("bert", method, "fp32", params=params)
+    for family in ("llama", "bert"):
+        yield Case(family, "full", "bf16", checkpointing=True)
+    yield Case("bert", "full", "fp32", checkpointing=True)
     for family in ("llama", "qwen2", "gemma"):
         for precision in ("fp32", "bf16"):
             yield Case(family, precision=precision, packed=True)
@@ -67,7 +70,8 @@ def formula_bytes(plan: Plan, case: Case) -> int:
     """What the formula says lives at the peak, without process and heap."""
     facts = inspect_model(Path(plan.model_path))
     placed = placements_of(plan, find_sites(Path(plan.model_path)))
-    declared = tuple(pair for item in placed for pair in declare_at(item.method, item.params, item.sites))
+    found = [(item.method, declare_at(item.method, item.params, item.sites)) for item in placed]
+    declared = tuple(pair for _, pairs in found for pair in pairs)
     family = family_of(facts)
     lengths = LengthFacts(
         sampled=case.rows, mean=case.length, p50=case.length, p95=case.length, longest=case.length,
@@ -78,12 +82,13 @@ def formula_bytes(plan: Plan, case: Case) -> int:
         precision=plan.precision, micro_batch=case.rows, accumulation=1, steps=1, train_rows=case.rows,
         eval_rows=case.rows, eval_every=1, max_length=case.length, lengths=lengths, checkpointing=plan.checkpointing,
         packing=plan.packing, declared=declared, masked=not case.packed,
+        extra_tokens=sum(item.method.extra_tokens(item.params) for item in placed),
+        backbone_grad=any(item.method.traits.backbone_grad for item in placed),
+        edits=edited_sites(found),
     )  # fmt: skip
-    footprint = measure_footprint(declared, family)
-    batch = largest_batch(inputs)
-    parts = measure_memory(inputs, footprint)
-    moment = max(phases(inputs, batch, measure_activations(inputs, batch, family, footprint)), key=lambda p: p.total)
-    return parts.weights + parts.trainable + parts.gradients + parts.optimizer + moment.total
+    footprint = measure_footprint(declared, family, inputs.edits)
+    kept = measure_activations(inputs, largest_batch(inputs), family, footprint)
+    return live_parts(inputs, footprint, highest_phase(inputs, footprint, kept)).total
 
 
 def measure(case: Case) -> dict[str, float | int | str]:

@@ -188,7 +188,7 @@ def _compare(case: Case, inputs: EstimateInputs, attached: Attached) -> Result:
     kept = measure_activations(inputs, shape, family, footprint)
     log_probabilities = round(4 * shape.trained * inputs.model.vocab)
     casts = footprint.base * inputs.width if inputs.precision != "fp32" else 0
-    peak = max(phase.total for phase in phases(inputs, shape, kept))
+    peak = max(phase.total for phase in phases(inputs, shape, kept, footprint))
     return Result(kept.kept + log_probabilities, kept_truth - casts, peak, ledger.peak - casts)
 
 

@@ -97,9 +97,8 @@ def test_that_a_home_without_runs_has_nothing_to_compare(studio_home: Path) -> N
 
 def test_that_without_a_finished_run_the_page_says_what_will_be_here(screen: DevicesScreen, qtbot: QtBot) -> None:
     screen.enter()
-    qtbot.waitUntil(lambda: screen.accuracy is not None)
+    qtbot.waitUntil(lambda: screen.accuracy is not None and screen.accuracy.empty.isVisible())
     assert screen.accuracy is not None
-    assert screen.accuracy.empty.isVisible()
     assert not screen.accuracy._runs_view.isVisible()
 
 

@@ -123,14 +123,14 @@ def plan_of(case: Case, folder: Path) -> Plan:
     return Plan.model_validate(fields)
 
 
-def measure_peak(plan: Plan, shape: Shape, *, held_out: int) -> int:
+def measure_peak(plan: Plan, shape: Shape, *, held_out: int, micro_batches: int = 1) -> int:
     """Bytes at the highest moment of two real steps and an evaluation on the CPU, by torch's profiler."""
     gc.collect()  # what earlier measurements left would be freed in the middle of this one
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         session = open_session(plan, shape, device="cpu", held_out=held_out)
         session.model.train()
         for _ in range(2):
-            step_over(session, session.train_rows)
+            step_over(session, session.train_rows * micro_batches)
         if held_out:
             evaluate(session.model, session.eval_rows, session.plan, pad_id=0, at_once=held_out)
     events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]

@@ -53,3 +53,10 @@ def test_that_lengths_grow_with_the_share_of_rows(
     )
     run = inputs(lengths=facts, max_length=4096)
     assert 1 <= length_at(run, at) <= length_at(run, at + (1 - at) / 2) <= 4096
+
+
+def test_that_virtual_tokens_make_rows_wider_and_carry_no_loss() -> None:
+    plain, longer = (largest_batch(inputs(extra_tokens=count)) for count in (0, 20))
+    assert (longer.length, longer.trained) == (plain.length, plain.trained)
+    assert longer.tokens == plain.tokens + 20 * plain.rows
+    assert tokens_per_step(inputs(extra_tokens=20)) == tokens_per_step(inputs()) + 20 * 16

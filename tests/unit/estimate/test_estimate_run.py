@@ -34,7 +34,7 @@ def test_that_the_parts_add_up_and_lie_in_the_band() -> None:
 def test_that_the_first_estimate_says_that_it_rests_on_a_formula() -> None:
     estimate = estimate_run(inputs())
     assert (estimate.basis, estimate.device) == ("formula", "cpu")
-    assert estimate.evidence == "closed form, no run on this device yet"
+    assert estimate.evidence == "closed form; no run on this device yet"
 
 
 def test_that_weights_are_known_better_than_the_rest() -> None:
@@ -131,7 +131,7 @@ def test_that_one_finished_run_shifts_the_estimate_half_way() -> None:
     plain = estimate_run(run)
     learned = estimate_run(replace(run, history=[finished(run, seconds=4.0)]))
     assert learned.basis == "calibrated"
-    assert learned.evidence == "closed form, corrected by 1 finished run on this device"
+    assert learned.evidence == "closed form; memory and time corrected by 1 finished run on this device"
     assert learned.time.seconds_per_step == pytest.approx(2 * plain.time.seconds_per_step)
 
 

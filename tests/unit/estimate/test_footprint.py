@@ -24,16 +24,37 @@ def test_that_lora_is_counted_exactly() -> None:
 
 def test_that_sites_with_one_input_keep_it_once() -> None:
     use = measure(lora(MODEL, 8, ("q", "k", "v"))).use_of(3)
-    assert use.kept == H + 3 * 8
-    assert not use.keeps_middle
+    assert (use.kept, dict(use.inputs)) == (3 * 8, {1.0: H})
 
 
-def test_that_the_output_projection_reads_what_attention_keeps_anyway() -> None:
-    assert measure(lora(MODEL, 8, ("q", "o"))).use_of(3).kept == H + 2 * 8
+def test_that_a_scale_beside_matrices_keeps_what_they_add_too() -> None:
+    (site,) = sites(MODEL, ("gate",))[:1]
+    decls = (ParamDecl("A", (8, H)), ParamDecl("B", (MIDDLE, 8)), ParamDecl("m", (MIDDLE,), "ones"))
+    assert measure(((site, decls),)).use_of(0).kept == 8 + 2 * MIDDLE
 
 
-def test_that_the_output_projection_keeps_its_input_where_attention_keeps_nothing() -> None:
-    assert measure(lora(MODEL, 8, ("o",), lowest=5)).use_of(5).kept == H + 8
+def test_that_a_matrix_behind_a_constant_one_does_not_keep_the_input_of_the_site() -> None:
+    (site,) = sites(MODEL, ("gate",))[:1]
+    decls = (ParamDecl("A", (8, H), role="seeded"), ParamDecl("B", (MIDDLE, 8)))
+    use = measure(((site, decls),)).use_of(0)
+    assert (use.kept, use.inputs, use.cast) == (8, (), 8 * (H + MIDDLE))
+
+
+def test_that_an_edited_weight_is_kept_and_its_tensors_are_not_cast() -> None:
+    (site,) = sites(MODEL, ("gate",))[:1]
+    declared = ((site, (ParamDecl("values", (5,)), ParamDecl("index", (5,), role="fixed", dtype="int64"))),)
+    use = measure_footprint(declared, family_of(MODEL), {site.path: ("weight", "change", "change")}).use_of(0)
+    assert (use.kept, use.cast, dict(use.inputs)) == (0, 0, {4.0: H})
+    assert (use.edited, use.given, use.changes) == (H * MIDDLE, H * MIDDLE, 2 * H * MIDDLE)
+    assert use.bytes_once(2) == (2 + 4 + 8) * H * MIDDLE
+    assert use.bytes_once(4) == (4 + 8) * H * MIDDLE
+
+
+def test_that_tensors_behind_and_before_the_layers_are_told_apart() -> None:
+    head = Site("lm_head", "linear", "head", None, H, 100, (100, H), False)
+    embed = Site("embed_tokens", "embedding", "embed", None, 100, H, (100, H), False)
+    apart = ((head, (ParamDecl("weight", (100, H), base="weight"),)), (embed, (ParamDecl("d", (7,)),)))
+    assert (measure(apart).top, measure(apart).bottom) == (100 * H, 7)
 
 
 def test_that_a_bias_keeps_nothing_and_a_scale_keeps_what_it_scales() -> None:

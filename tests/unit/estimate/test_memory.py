@@ -7,6 +7,7 @@ import pytest
 from studio.api import ParamDecl, Site
 from studio.core.forecast import MemoryParts
 from studio.estimate.activations import Activations, measure_activations
+from studio.estimate.attention import attention_bytes
 from studio.estimate.batches import Batch, largest_batch
 from studio.estimate.families import family_of
 from studio.estimate.footprint import measure_footprint
@@ -56,6 +57,53 @@ def test_that_nothing_is_kept_below_the_lowest_trained_layer() -> None:
     batch = Batch(2, 64, 10)
     upper = activations(inputs(declared=lora(MODEL, lowest=15)), batch).kept
     assert upper == pytest.approx(activations(inputs(), batch).kept / 2, rel=0.02)
+
+
+def test_that_the_output_projection_reads_what_attention_keeps_anyway() -> None:
+    batch = Batch(2, 64, 10)
+    q, both = (activations(inputs(declared=lora(MODEL, 8, roles)), batch).kept for roles in (("q",), ("q", "o")))
+    assert both - q == 30 * 2 * (8 * batch.tokens + 8 * 2 * H)
+
+
+def test_that_the_output_projection_keeps_its_input_where_attention_keeps_nothing() -> None:
+    batch = Batch(2, 64, 10)
+    o, none = (
+        activations(inputs(declared=lora(MODEL, 8, ("o",), lowest=29) if some else ()), batch).kept for some in (1, 0)
+    )
+    above = (4 * H + 4) * 2 + 2 * 3 * MIDDLE  # its layer's second norm and feed-forward, and the last norm
+    assert o - none == (above + 2 * (H + 8)) * batch.tokens + 2 * 8 * 2 * H
+
+
+def test_that_nothing_of_the_model_is_kept_for_a_network_beside_it() -> None:
+    model = Site("", "model", "model", None, H, H, (), False)
+    declared = ((model, (ParamDecl("down", (8, H)), ParamDecl("norm", (8,), "ones"), ParamDecl("up", (H, 8)))),)
+    kept = activations(inputs(declared=declared, backbone_grad=False), Batch(2, 64, 10))
+    assert kept.kept == 2 * (H + 8 + 8 + 8 + H) * 128 + 2 * (2 * 8 * H + 8)
+    assert kept.workspace == 0
+
+
+def test_that_capped_scores_keep_the_maps_of_attention() -> None:
+    batch = Batch(2, 64, 10)
+    shape = {"heads": HEADS, "kv_heads": HEADS, "layers": 1}
+    gemma = small_decoder(model_type="gemma2", **shape)
+    family, other = family_of(gemma), family_of(small_decoder(**shape))
+    run = inputs(gemma)
+    fused = attention_bytes(run, batch, other)
+    assert attention_bytes(run, batch, family) == fused - 2 * Q - 4 * HEADS - 2 * 64 + (2 + 4 + 2) * HEADS * 64
+
+
+def test_that_a_family_may_drop_states_but_no_attention_weights() -> None:
+    opt, gpt2 = (small_decoder(model_type=name, gated_mlp=False) for name in ("opt", "gpt2"))
+    batch = Batch(2, 64, 10)
+    kept = [attention_bytes(inputs(model, masked=False), batch, family_of(model)) for model in (opt, gpt2)]
+    assert kept == [2 * (2 * Q + 2 * K) + 4 * HEADS, 3 * 4 * Q + 3 * 4 * HEADS * 64]
+
+
+def test_that_every_expert_that_sees_a_token_keeps_its_own_intermediates() -> None:
+    dense, mixture = small_decoder(), small_decoder(active_experts=2)
+    batch = Batch(2, 64, 10)
+    more = [activations(inputs(model, declared=lora(model)), batch).kept for model in (dense, mixture)]
+    assert more[1] - more[0] == 30 * 2 * (3 * MIDDLE + 2 * H) * batch.tokens
 
 
 def test_that_a_run_which_trains_the_head_alone_keeps_no_layer() -> None:
@@ -119,10 +167,28 @@ def test_that_whole_runs_on_rows_of_mixed_lengths_are_foreseen(
     assert measure_memory(run).total == pytest.approx(measured_mib * MIB, rel=0.12)
 
 
-def test_that_trainables_cost_sixteen_bytes_each() -> None:
-    parts = measure_memory(inputs(declared=lora(MODEL, 8)))
+def test_that_trainables_cost_sixteen_bytes_each_once_gradients_are_summed() -> None:
+    parts = measure_memory(inputs(declared=lora(MODEL, 8), accumulation=4))
     trainable = measure_footprint(lora(MODEL, 8), family_of(MODEL)).trainable
     assert (parts.trainable, parts.gradients, parts.optimizer) == (4 * trainable, 4 * trainable, 8 * trainable)
+
+
+def test_that_a_single_micro_batch_has_no_gradients_when_its_activations_peak() -> None:
+    assert measure_memory(inputs(declared=lora(MODEL, 8), accumulation=1, checkpointing=False)).gradients == 0
+
+
+def test_that_gradients_decide_the_peak_where_activations_are_few() -> None:
+    """At the lowest layer all gradients but its own are there."""
+    declared = full(MODEL)
+    footprint = measure_footprint(declared, family_of(MODEL))
+    run = inputs(
+        declared=declared, task="classification", checkpointing=True, micro_batch=1, accumulation=1, max_length=64,
+        lengths=None,
+    )  # fmt: skip
+    own = footprint.use_of(0).trained
+    assert measure_memory(run).gradients == 4 * footprint.trainable
+    longer = replace(run, max_length=4096)
+    assert measure_memory(longer).gradients == 4 * (footprint.trainable - own)
 
 
 def test_that_masters_of_base_tensors_replace_them_in_fp32_and_join_them_in_bf16() -> None:

@@ -160,7 +160,7 @@ def test_that_a_run_is_made_with_the_rates_of_its_day(monkeypatch: pytest.Monkey
         plan = estimate = Settings()  # anything that can be written
         problems = ()
 
-    monkeypatch.setattr(start_run, "plan_run", lambda _spec: Planned())
+    monkeypatch.setattr(start_run, "plan_run", lambda _spec, **_: Planned())
     settings.change(tariff_per_kwh=0.5, grid="FRA")
     folder = create_run(SPEC)
     settings.change(tariff_per_kwh=0.7)
