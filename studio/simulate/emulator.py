@@ -1,6 +1,7 @@
 """What torch decides by device before a dispatcher sees it, decided for a device that is not there."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from studio.simulate.values import value_of
 
 aten = torch.ops.aten
+PARTS: ContextVar[int] = ContextVar("parts", default=1)  # kernels that a product is computed by, one after the other
 FLASH = 1  # of torch.nn.attention.SDPBackend
 LARGEST_HEAD, AMPERE = 256, (8, 0)
 
@@ -53,10 +55,38 @@ class Emulator(TorchFunctionMode):
         if func is functional.scaled_dot_product_attention and args[0].is_meta:
             return _attend(self._flavour, *args, **kwargs)
         if func.__name__ in ("grouped_mm", "_grouped_mm") and args[0].is_meta:
-            return args[0] @ args[1][0]  # every token meets one expert: the same output, and as many operations
+            return _Grouped.apply(args[0], args[1])  # type: ignore[no-untyped-call]
         if func is functional.dropout and self._flavour.kind == "cuda" and args[0].is_meta:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+class _Grouped(torch.autograd.Function):
+    """Rows (S, d_in) sorted by expert through weights (E, d_in, d_out): every row meets one, all have as many."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weights)
+        return _by_expert(len(weights), rows, weights[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        rows, weights = ctx.saved_tensors
+        of_rows = _by_expert(len(weights), gradient, weights[0].T) if ctx.needs_input_grad[0] else None
+        of_weights = None
+        if ctx.needs_input_grad[1]:
+            of_weights = torch.empty_like(weights)
+            _by_expert(len(weights), rows.T, gradient)
+        return of_rows, of_weights
+
+
+def _by_expert(experts: int, left: Tensor, right: Tensor) -> Tensor:
+    """The product for all experts, each in a kernel of its own."""
+    token = PARTS.set(experts)
+    try:
+        return left @ right
+    finally:
+        PARTS.reset(token)
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

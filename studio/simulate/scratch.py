@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from studio.simulate.emulator import Flavour
+from studio.simulate.emulator import PARTS, Flavour
 
 aten = torch.ops.aten
 ALIGNMENT, HEADER = 256, 128  # bytes
@@ -31,7 +31,7 @@ def _wide_products(func: Any, out: Any) -> int:
     """A product in half precision, summed up in a buffer of fp32 the size of one matrix."""
     if func not in _PRODUCTS or out.dtype not in (torch.bfloat16, torch.float16) or 1 in out.shape[-2:]:
         return 0
-    matrix = 4 * int(out.shape[-2]) * int(out.shape[-1])
+    matrix = 4 * -(-int(out.shape[-2]) // PARTS.get()) * int(out.shape[-1])
     return -(-matrix // ALIGNMENT) * ALIGNMENT + HEADER
 
 

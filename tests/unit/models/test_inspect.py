@@ -26,7 +26,7 @@ def test_that_the_facts_of_a_llama_are_complete(tmp_path: Path) -> None:
         "name": "Tiny", "architecture": "LlamaForCausalLM", "model_type": "llama", "kind": "decoder",
         "params": 21664, "weight_bytes": 43328, "dtype": "bfloat16", "layers": 2, "hidden": 32, "intermediate": 48,
         "heads": 4, "kv_heads": 2, "head_dim": 8, "vocab": 96, "max_positions": 128, "tied_embeddings": False,
-        "gated_mlp": True, "has_chat_template": False, "license": "",
+        "gated_mlp": True, "active_experts": 1, "relative_positions": 0, "has_chat_template": False, "license": "",
     }  # fmt: skip
     assert len(facts.fingerprint) == 64
 
