@@ -44,7 +44,7 @@ METHODS = (
     "hira",
 )
 PARAMS = {"sparse-mask": {"count": 5000}}
-TABLE = "tables/estimate_accuracy.json"
+TABLE = "estimate_accuracy.json"
 
 
 def cases() -> Iterator[Case]:
@@ -127,7 +127,7 @@ def main() -> None:
         )
     if chosen.write:
         table = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(), "configurations": lines}
-        resource(TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        (resource("tables") / TABLE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
