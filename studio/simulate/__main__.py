@@ -3,6 +3,7 @@
 A request is the fields of ``Request``; the answer is ``{"profile": …}``, or ``{"error": …}`` in words.
 """
 
+import gc
 import json
 import traceback
 
@@ -31,6 +32,7 @@ class Request(BaseModel):
 def main() -> None:
     """Answer until the requests end."""
     requests, answers = take_channel()
+    gc.freeze()  # what is imported stays: each answer begins with a collection, which need not look at it
     torch.set_num_threads(1)
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     for line in requests:
