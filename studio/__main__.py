@@ -1,5 +1,6 @@
 """Decides between window and command line from the arguments alone; imports nothing heavy."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -14,8 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from multiprocessing import freeze_support
 
         freeze_support()
+    # no plugin of pydantic is ours; looking for one costs as much as a short command
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not _wants_window(given):
+        gc.set_threshold(50_000)  # starting makes many objects and hardly a cycle
         from studio.cli.app import run
 
         return run(given)

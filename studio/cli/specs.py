@@ -9,11 +9,11 @@ import typer
 from studio.cli.arguments import Json, Spec
 from studio.cli.output import print_facts, print_json, print_table, say, warn_of
 from studio.core.errors import InvalidSpecError
-from studio.core.forecast import Advice, Estimate
 from studio.core.units import format_bytes, format_count, format_seconds, format_watt_hours
 
 if TYPE_CHECKING:
     from studio.core.facts import DeviceFacts
+    from studio.core.forecast import Advice, Estimate
     from studio.core.plan import PlanOutcome
 
 SLIGHT = 0.02  # a share of the time that nobody notices
@@ -115,7 +115,7 @@ def estimate(
         print_estimate(outcome.estimate)
 
 
-def print_estimate(forecast: Estimate) -> None:
+def print_estimate(forecast: "Estimate") -> None:
     """An estimate in words and ranges."""
     memory, time, energy = forecast.memory, forecast.time, forecast.energy
     parts = [(name, getattr(memory.parts, name)) for name in type(memory.parts).model_fields]
@@ -144,7 +144,7 @@ def print_estimate(forecast: Estimate) -> None:
         say(f"Advice: {advice.change} ({_effect(advice)})")
 
 
-def _effect(advice: Advice) -> str:
+def _effect(advice: "Advice") -> str:
     """What a change saves and costs."""
     words = f"saves {format_bytes(advice.saves_bytes)}"
     if advice.slower is not None and abs(advice.slower - 1) >= SLIGHT:
@@ -157,7 +157,7 @@ def per_step(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else format_seconds(seconds)
 
 
-def _energy(forecast: Estimate) -> str:
+def _energy(forecast: "Estimate") -> str:
     energy = forecast.energy
     if energy.watt_hours is None or energy.low is None or energy.high is None:
         return "not known for this device"

@@ -1,9 +1,13 @@
 """One thing wrong with a spec or a file: where, how bad, what, and what to do."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
+
+LONGEST_QUOTE = 60
+_SUBJECT = re.compile(r"^\w+ should ")  # "Input should be ..."
 
 Severity = Literal["error", "warning"]
 
@@ -31,3 +35,15 @@ def did_you_mean(word: str, known: Iterable[str], *, listing: int = 12) -> str:
     shown = ", ".join(sorted(names)[:listing])
     more = ", …" if len(names) > listing else ""
     return f"known: {shown}{more}" if names else ""
+
+
+def plain_reason(message: str) -> str:
+    """A message of pydantic in our words: "Input should be ..." becomes "must be ..."."""
+    reason = _SUBJECT.sub("must ", message.removeprefix("Value error, "))
+    return reason[:1].lower() + reason[1:]
+
+
+def short(given: object) -> str:
+    """What was given, as a message quotes it."""
+    text = repr(given)
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"

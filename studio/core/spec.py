@@ -1,14 +1,13 @@
 """RunSpec: what the user asked for, exactly as written in a spec file or a form."""
 
 import copy
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from studio.core.problems import Problem, did_you_mean
+from studio.core.problems import Problem, did_you_mean, plain_reason, short
 
 SPEC_VERSION = 1
 LARGEST_SEED = 2**63 - 1
@@ -254,18 +253,6 @@ def _problem(entry: Any) -> Problem:
     return Problem(where, message + shown, _remedy(entry))
 
 
-def plain_reason(message: str) -> str:
-    """A message of pydantic in our words: "Input should be ..." becomes "must be ..."."""
-    reason = _SUBJECT.sub("must ", message.removeprefix("Value error, "))
-    return reason[:1].lower() + reason[1:]
-
-
-def short(given: object) -> str:
-    """What was given, as a message quotes it."""
-    text = repr(given)
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…"
-
-
 def _remedy(entry: Any) -> str:
     kind = entry["type"]
     if kind == "literal_error":
@@ -295,8 +282,6 @@ _KINDS = {
     "float_parsing": "must be a number", "float_type": "must be a number",
     "bool_parsing": "must be true or false", "bool_type": "must be true or false", "string_type": "must be text",
 }  # fmt: skip
-_SUBJECT = re.compile(r"^\w+ should ")  # "Input should be ..."
-LONGEST_QUOTE = 60
 _UNION_TAGS = {"int", "float", "bool", "str"}
 
 

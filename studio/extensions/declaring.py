@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from studio.api import ParamDecl, Params, Site
 from studio.api.sites import Kept
 from studio.core.errors import PluginError
-from studio.core.spec import Gate
 from studio.extensions.methods import Method
+
+if TYPE_CHECKING:
+    from studio.core.spec import Gate
 
 Declared = list[tuple[Site, tuple[ParamDecl, ...]]]
 GATE = "_gate"
 
 
-def declare_at(method: Method, params: Params, sites: Sequence[Site], gate: Gate = None) -> Declared:
+def declare_at(method: Method, params: Params, sites: Sequence[Site], gate: "Gate" = None) -> Declared:
     """The method's declarations over ``sites``, the host's gate included; sites with none are left out.
 
     Raises:
@@ -74,7 +77,7 @@ def edited_sites(placements: Iterable[tuple[Method, Declared]]) -> dict[str, tup
     }
 
 
-def fit_params(method: Method, params: Params, sites: Sequence[Site], budget: int, gate: Gate = None) -> Params:
+def fit_params(method: Method, params: Params, sites: Sequence[Site], budget: int, gate: "Gate" = None) -> Params:
     """The method's parameters sized to a budget.
 
     Raises:
@@ -91,7 +94,7 @@ def fit_params(method: Method, params: Params, sites: Sequence[Site], budget: in
     raise ValueError(f"{method.id} has no size to choose and trains {total:,} parameters here")
 
 
-def _gates(gate: Gate, site: Site) -> tuple[ParamDecl, ...]:
+def _gates(gate: "Gate", site: Site) -> tuple[ParamDecl, ...]:
     """The host's own tensor at a gated site: a factor, or a linear map of the site's input to one."""
     if gate == "learned":
         return (ParamDecl(GATE, (1,), init="ones", decay=False),)

@@ -17,8 +17,7 @@ from studio.api.methods import AddsTokens, DeclaresOver, Fits, MethodParams
 from studio.api.params import Params, ui
 from studio.api.sites import ParamDecl, Site, Traits
 from studio.core.errors import PluginError
-from studio.core.problems import Problem, did_you_mean
-from studio.core.spec import plain_reason, short
+from studio.core.problems import Problem, did_you_mean, plain_reason, short
 from studio.extensions.registry import Plugin
 
 

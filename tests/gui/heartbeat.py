@@ -1,12 +1,8 @@
 """Measures how long the window does not answer."""
 
-import timeit
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
-
-ORDINARY_MS = 1.1
 
 
 class Heartbeat:
@@ -48,13 +44,3 @@ def _waited_ms() -> float:
         except (OSError, IndexError):  # the thread ended just now
             continue
     return waited_ns / 1e6
-
-
-def require_prompt(prompt: bool, found: str) -> None:
-    """Fail with what was found; on a machine slower than those that the limits are for, skip with it."""
-    if prompt:
-        return
-    slow = min(timeit.repeat("sum(range(100_000))", number=1, repeat=200)) * 1000
-    if slow > ORDINARY_MS:
-        pytest.skip(f"{slow:.2f} ms for what takes an ordinary machine {ORDINARY_MS} ms; {found}")
-    pytest.fail(found)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.gui.heartbeat import require_prompt
+from tests.helpers.yardstick import require_prompt
 
 LIMIT_MS = 50
 

@@ -15,8 +15,9 @@ from studio.core.events import ArtifactWritten, EpochEnded, Failed, Measured
 from studio.gui.screens.live.screen import RunScreen
 from tests.gui.accessibility import clashing_mnemonics, nameless, too_wide
 from tests.gui.fake_backend import FakeBackend
-from tests.gui.heartbeat import Heartbeat, require_prompt
+from tests.gui.heartbeat import Heartbeat
 from tests.gui.run_writer import RunWriter, write_running
+from tests.helpers.yardstick import require_prompt
 
 PAUSE_LIMIT_MS = 50
 RATE_PER_S = 50
