@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def studio_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("PET_STUDIO_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_simulator_left() -> Iterator[None]:
+    """A simulator that some test asked would make later plans of this process simulated ones."""
+    yield
+    simulation = sys.modules.get("studio.service.simulation")
+    if simulation is not None and simulation.simulator.cache_info().currsize:
+        simulation.simulator().close()
+        simulation.simulator.cache_clear()
 
 
 @pytest.fixture(autouse=True)

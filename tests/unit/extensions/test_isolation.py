@@ -1,5 +1,6 @@
 """Whatever a third-party plugin does, the asker gets an answer or an error that names it, and lives."""
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ def test_that_the_log_has_what_was_printed_and_where_it_went_wrong(tmp_path: Pat
     with pytest.raises(PluginError, match="did not answer within 1 s"):
         descriptions.describe(plugin, 1.0)
     assert "hello" in log_file("odd").read_text()
-    assert 'params.py", line 2 in <module>' in log_file("odd").read_text()
+    assert re.search(r'params\.py", line [23] in <module>', log_file("odd").read_text())
     (plugin.folder / "params.py").write_text("1 / 0")
     with pytest.raises(PluginError, match="ZeroDivisionError"):
         descriptions.describe(plugin)
