@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from studio.api import ParamDecl, Params, Site, Traits
 from studio.core.problems import Problem
 from studio.extensions.bridge import BridgedMethod, load_bridged
-from studio.extensions.isolated import isolate
 from studio.extensions.loader import LoadedMethod, load_method
 from studio.extensions.registry import OURS, Plugin
 
@@ -60,7 +59,11 @@ def open_method(plugin: Plugin) -> Method:
     Raises:
         PluginError: it cannot be used.
     """
-    return isolate(plugin) if plugin.origin not in OURS else load_here(plugin)
+    if plugin.origin in OURS:
+        return load_here(plugin)
+    from studio.extensions.isolated import isolate  # our own methods need none of it
+
+    return isolate(plugin)
 
 
 def load_here(plugin: Plugin) -> LoadedMethod | BridgedMethod:

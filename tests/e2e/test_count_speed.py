@@ -11,7 +11,6 @@ import pytest
 
 from studio.models.header import INDEX
 from tests.helpers.weights import LLAMA, llama_shapes, write_safetensors
-from tests.helpers.yardstick import require_prompt
 
 LAYERS, SHARDS = 80, 30  # as many tensors and files as a 70 B model has
 LIMIT_S, TRIES = 0.5, 12
@@ -47,4 +46,4 @@ def test_that_a_large_model_is_counted_within_half_a_second(large: Path, method:
     assert counted["trainable"] > 0
     assert counted["params"]
     # other work on the machine stretches the wall clock, not the processor time that counting takes
-    require_prompt(min(*wall, *used) < LIMIT_S, f"seconds by the clock {wall[1:]}, of processors {used[1:]}")
+    assert min(*wall, *used) < LIMIT_S
