@@ -4,55 +4,58 @@ import os
 import time
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from studio.cli import (
-    accuracy,
-    catalog,
-    data,
-    export,
-    machine,
-    methods,
-    models,
-    plugins,
-    probe,
-    run_control,
-    run_labels,
-    run_power,
-    runs,
-    specs,
-    train,
-)
 from studio.cli.output import warn
 from studio.core.errors import BugError, StudioError, refused
 from studio.core.paths import home
 
 INTERRUPTED = 130  # what Typer makes of Ctrl-C
+COMMANDS = {  # by the module that registers them
+    "specs": ("validate", "plan", "estimate"),
+    "probe": ("probe",),
+    "train": ("train", "quickstart", "starter"),
+    "export": ("export",),
+    "machine": ("devices", "doctor"),
+    "accuracy": ("accuracy",),
+}
+GROUPS = {  # by the module that holds them
+    "runs": "runs",
+    "models": "models",
+    "data": "data",
+    "methods": "methods",
+    "plugins": "plugin",
+    "catalog": "catalog",
+}
 
-app = typer.Typer(
-    name="pet-studio",
-    help="Parameter-efficient tuning of local models: foresee it, run it, watch it, keep it. "
-    "Without a command, the window opens.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for group in (specs, probe, train, export, machine, accuracy):
-    group.register(app)
-for part in (run_control, run_labels, run_power):
-    part.register(runs.app)
-app.add_typer(runs.app, name="runs")
-app.add_typer(models.app, name="models")
-app.add_typer(data.app, name="data")
-app.add_typer(methods.app, name="methods")
-app.add_typer(plugins.app, name="plugin")
-app.add_typer(catalog.app, name="catalog")
+
+def command_tree(word: str = "") -> typer.Typer:
+    """Every command; or, if ``word`` names a command or a group, that one's module alone, which starts sooner."""
+    app = typer.Typer(
+        name="pet-studio",
+        help="Parameter-efficient tuning of local models: foresee it, run it, watch it, keep it. "
+        "Without a command, the window opens.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    wanted = [module for module, names in COMMANDS.items() if word in names]
+    wanted += [module for module, name in GROUPS.items() if word == name]
+    for module in wanted or (*COMMANDS, *GROUPS):
+        part = import_module(f"studio.cli.{module}")
+        if module in GROUPS:
+            app.add_typer(part.app, name=GROUPS[module])
+        else:
+            part.register(app)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -63,7 +66,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -75,7 +77,8 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Execute one command line; the exit code: 0 done, 1 failed, 2 wrong input, 3 the machine lacks something."""
     try:
-        result = typer.main.get_command(app).main(list(arguments), prog_name="pet-studio", standalone_mode=False)
+        tree = typer.main.get_command(command_tree(*arguments[:1]))
+        result = tree.main(list(arguments), prog_name="pet-studio", standalone_mode=False)
     except StudioError as error:
         warn(f"error: {error}")
         return error.exit_code

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studio.cli import run_control, run_labels, run_power
 from studio.cli.arguments import Json, Out, RunName
 from studio.cli.output import output_file, print_facts, print_json, print_table, say, to_plain
 from studio.core.errors import UserError
@@ -219,3 +220,7 @@ def _or_dash(value: Any, words: Any) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else format_number(value)
+
+
+for _part in (run_control, run_labels, run_power):
+    _part.register(app)

@@ -87,7 +87,7 @@ class Clock:
         progress, count = self._session.progress, len(epochs)
         joules = None if progress.joules is None else progress.joules - progress.epoch_joules
         for epoch in epochs:
-            self._telemetry.emit(
+            self._telemetry.later(
                 ev.EpochEnded(
                     time.time(), epoch + 1, progress.step,
                     seconds=(progress.seconds - progress.epoch_seconds) / count,

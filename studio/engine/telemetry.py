@@ -23,6 +23,7 @@ class Telemetry:
         self._device = device
         self._steps: list[int] = []
         self._values: dict[str, list[float]] = {}
+        self._later: list[ev.Event] = []
         self._flushed = 0.0
         self._phase_at = 0.0
         self._sampled_peak = 0
@@ -32,6 +33,11 @@ class Telemetry:
         """Write an event now, after the metrics that came before it."""
         self.flush()
         self._log.append(event, durable=durable)
+
+    def later(self, event: ev.Event) -> None:
+        """Write an event with the metrics collected so far: short epochs end many times a second."""
+        with self._lock:
+            self._later.append(event)
 
     def state(self, state: str, reason: str = "") -> None:
         self.emit(ev.StateChanged(time.time(), state, reason), durable=True)
@@ -63,12 +69,13 @@ class Telemetry:
     def flush(self) -> None:
         """Write the collected metrics."""
         with self._lock:
-            if not self._steps:
-                return
-            event = ev.Metrics(time.time(), self._steps, self._values)
-            self._steps, self._values = [], {}
-            self._flushed = time.monotonic()
-        self._log.append(event)
+            events: list[ev.Event] = [ev.Metrics(time.time(), self._steps, self._values)] if self._steps else []
+            events += self._later
+            self._steps, self._values, self._later = [], {}, []
+            if events:
+                self._flushed = time.monotonic()
+        for event in events:
+            self._log.append(event)
 
     def device(self, sample: DeviceSample) -> None:
         """Write a device reading (called from the sampler's thread)."""

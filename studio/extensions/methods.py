@@ -1,13 +1,15 @@
 """A PET method as the window and the command line use it, wherever its code runs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from studio.api import ParamDecl, Params, Site, Traits
 from studio.core.problems import Problem
-from studio.extensions.bridge import BridgedMethod, load_bridged
 from studio.extensions.loader import LoadedMethod, load_method
 from studio.extensions.registry import OURS, Plugin
+
+if TYPE_CHECKING:
+    from studio.extensions.bridge import BridgedMethod
 
 
 class Method(Protocol):
@@ -66,10 +68,14 @@ def open_method(plugin: Plugin) -> Method:
     return isolate(plugin)
 
 
-def load_here(plugin: Plugin) -> LoadedMethod | BridgedMethod:
+def load_here(plugin: Plugin) -> "LoadedMethod | BridgedMethod":
     """A method in this process, as a worker needs it.
 
     Raises:
         PluginError: it does not import or lacks a part.
     """
-    return load_bridged(plugin) if plugin.origin == "peft" else load_method(plugin)
+    if plugin.origin != "peft":
+        return load_method(plugin)
+    from studio.extensions.bridge import load_bridged  # with a formula for each of peft's methods
+
+    return load_bridged(plugin)

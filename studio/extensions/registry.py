@@ -1,11 +1,12 @@
 """Which plugins there are, listed from their manifests alone."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from studio.core.errors import PluginError, UserError
+from studio.core.errors import PluginError, StudioError, UserError
 from studio.core.paths import bundled_plugins, home
 from studio.core.problems import did_you_mean
 from studio.extensions.announced import find_announced
@@ -86,6 +87,15 @@ def discover(folders: Iterable[Path] | None = None) -> Registry:
     from studio.extensions.bridge import bridged  # which makes plugins too
 
     return _read(found, choices, errors, bridged())
+
+
+def find_plugin(plugin_id: str, kind: PluginKind) -> Plugin:
+    """The usable plugin with this id, as ``discover().get`` finds it; of the bundled ones no other manifest is read."""
+    with suppress(StudioError):  # whatever is wrong, ``discover`` tells it
+        manifest = read_manifest(bundled_plugins() / plugin_id)
+        if (manifest.id, manifest.kind) == (plugin_id, kind) and read_choices().get(plugin_id, True):
+            return Plugin(manifest, bundled_plugins() / plugin_id)
+    return discover().get(plugin_id, kind)
 
 
 def _below(root: Path) -> list[Path]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from studio.api import Site
 from studio.core.facts import ModelFacts
-from studio.models.config import number, read_config, text_part
+from studio.models.config import number, text_part
 from studio.models.families import architecture_of
-from studio.models.header import TensorInfo, hash_weights, most_common_dtype, read_header
-from studio.models.sites import model_family, sites_of
+from studio.models.header import TensorInfo, hash_weights, most_common_dtype
+from studio.models.sites import model_family, read_model, sites_of
 
 _BUFFERS = re.compile(
     r"(\.attn\.(bias|masked_bias)|\.attention\.(bias|masked_bias)|inv_freq|position_ids|token_type_ids|final_logits_bias|"
@@ -23,8 +23,8 @@ _LICENSE = re.compile(r"^license:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 def inspect_model(path: Path, name: str | None = None) -> ModelFacts:
     """The facts of the model folder ``path``; UserError names the file and the remedy when it cannot be used."""
-    config, header = read_config(path), read_header(path)
-    facts = inspect_config(config, header, name=name or path.resolve().name, path=str(path.resolve()))
+    config, header, sites = read_model(path)
+    facts = inspect_config(config, header, sites, name=name or path.resolve().name, path=str(path.resolve()))
     found: dict[str, Any] = {
         "has_chat_template": has_chat_template(path),
         "license": read_license(path),
@@ -36,14 +36,19 @@ def inspect_model(path: Path, name: str | None = None) -> ModelFacts:
 
 
 def inspect_config(
-    config: Mapping[str, Any], header: Mapping[str, TensorInfo], *, name: str = "model", path: str = ""
+    config: Mapping[str, Any],
+    header: Mapping[str, TensorInfo],
+    sites: Sequence[Site] | None = None,
+    *,
+    name: str = "model",
+    path: str = "",
 ) -> ModelFacts:
     """The facts that the config and the tensors' names, shapes and types tell; no file is read.
 
     ``layers`` counts the blocks of all stacks; ``max_positions`` is 0 when the model has no fixed limit.
     """
     text, family = text_part(config), model_family(config, header)
-    sites = sites_of(config, header)
+    sites = sites_of(config, header) if sites is None else sites
     hidden, heads = _hidden_of(sites), number(text, "heads", 1)
     return ModelFacts(
         name=name,

@@ -12,7 +12,6 @@ from studio.core.errors import MachineError, UserError, refused
 from studio.core.facts import ModelFacts
 from studio.core.problems import Problem, did_you_mean
 from studio.core.progress import CancelCheck, Progress, ignore_progress, never
-from studio.models.child import run_child
 from studio.models.config import read_config
 from studio.models.entry import (
     MAX_NAME_CHARS,
@@ -24,7 +23,6 @@ from studio.models.entry import (
     write_entry,
 )
 from studio.models.files import copy_model
-from studio.models.gguf_header import read_gguf
 from studio.models.inspect import inspect_model
 from studio.models.sites import notice
 
@@ -176,6 +174,9 @@ class ModelLibrary:
     def _convert(
         self, file: Path, name: str, license: str, source: str, progress: Progress, cancelled: CancelCheck
     ) -> ModelFacts:
+        from studio.models.child import run_child
+        from studio.models.gguf_header import read_gguf
+
         for known in self.entries():
             if known.source == (source or f"gguf:{file}") and known.facts.name == name:
                 return known.facts

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,37 @@ from studio.api import Kind, Site
 from studio.models.config import is_tied, number, read_config, text_part
 from studio.models.containers import find_containers, model_container
 from studio.models.families import SHARED_EMBEDDINGS, Family, family_of, guess_family
-from studio.models.header import read_header
+from studio.models.header import TensorInfo, read_header, weight_files
 from studio.models.modules import Header, Module, Shape, find_modules
 from studio.models.roles import EMBEDDINGS, EXPERTS, ORDER, find_role, guess_role
 
 _ROUTED = re.compile(r"\bexperts\b|\brouter\b")
 _MOE_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
+_RANKS = {role: rank for rank, role in enumerate(ORDER)}
 _GATES = frozenset({"gate", "gate_up"})
 
 
 def find_sites(path: Path) -> tuple[Site, ...]:
     """Every site of the model folder ``path``, in the model's order."""
-    return sites_of(read_config(path), read_header(path))
+    return read_model(path)[2]
+
+
+def read_model(path: Path) -> tuple[dict[str, Any], Mapping[str, TensorInfo], tuple[Site, ...]]:
+    """The config, the weight header and the sites of the model folder ``path``.
+
+    Header and sites of the last models asked for are kept while their files stay as they are.
+    """
+    config = read_config(path)
+    files = [file.stat() for file in (path / "config.json", *weight_files(path))]
+    return config, *_header_and_sites(path, tuple((f.st_ino, f.st_mtime_ns, f.st_size) for f in files))
+
+
+@lru_cache(maxsize=4)
+def _header_and_sites(
+    path: Path, files: tuple[tuple[int, int, int], ...]
+) -> tuple[Mapping[str, TensorInfo], tuple[Site, ...]]:
+    header = read_header(path)
+    return header, sites_of(read_config(path), header)
 
 
 def sites_for_task(sites: Iterable[Site], task: str) -> tuple[Site, ...]:
@@ -165,10 +185,10 @@ def _tied(path: str, owner: Site, stored: Site | None, *, is_head: bool) -> Site
 
 def _order(site: Site) -> tuple[int, int, int, bool, str]:
     """The model itself, what comes before the blocks, the blocks, what comes after."""
-    rank = ORDER.index(site.role) if site.role in ORDER else ORDER.index("other")
+    rank = _RANKS.get(site.role, _RANKS["other"])
     if site.kind == "model":
         return (0, 0, 0, False, "")
     if site.layer is not None:
         return (2, site.layer, rank, False, site.path)
-    after = rank > ORDER.index("other")
+    after = rank > _RANKS["other"]
     return (3 if after else 1, 0, rank, site.tied_to is not None, site.path)

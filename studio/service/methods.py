@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.api import Site
 from studio.core.errors import InvalidSpecError, StudioError, UserError
 from studio.core.facts import ModelFacts
 from studio.core.problems import Problem
 from studio.extensions.declaring import count_added, count_tensors, declare_at, fit_params, named_tensors
-from studio.extensions.descriptions import describe_all
 from studio.extensions.methods import Method, open_method
-from studio.extensions.registry import OURS, Origin, discover
+from studio.extensions.registry import OURS, Origin, discover, find_plugin
 from studio.models.sites import find_sites
 from studio.models.where import select
-from studio.service.check_reports import Checks, checks_of
 from studio.service.libraries import models
+
+if TYPE_CHECKING:
+    from studio.service.check_reports import Checks
 
 TENSOR_HEADER_BYTES = 120  # of a safetensors header entry, for file sizes before anything is written
 README_BYTES = 65_536  # as much of a README as is shown
@@ -38,7 +39,7 @@ class MethodInfo:
     tags: tuple[str, ...]
     readme: str
     origin: Origin
-    checks: Checks | None
+    checks: "Checks | None"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def method_errors() -> list[StudioError]:
 
 def get_method(method_id: str) -> MethodInfo:
     """One method; UserError with the closest ids if there is none."""
-    return _info(open_method(discover().get(method_id, "method")))
+    return _info(open_method(find_plugin(method_id, "method")))
 
 
 def count(
@@ -90,7 +91,7 @@ def count(
         UserError: unknown model or method, or a ``where`` that selects nothing.
     """
     facts = models().resolve(model)
-    method = open_method(discover().get(method_id, "method"))
+    method = open_method(find_plugin(method_id, "method"))
     return count_on(facts, find_sites(Path(facts.path)), method, params or {}, where, budget)
 
 
@@ -143,6 +144,8 @@ def count_on(
 
 
 def _load_all() -> list[tuple[MethodInfo | None, StudioError | None]]:
+    from studio.extensions.descriptions import describe_all  # counting one method needs no helpers
+
     plugins = discover().of_kind("method")
     describe_all(plugin for plugin in plugins if plugin.origin not in OURS)  # side by side, for the cache
     found: list[tuple[MethodInfo | None, StudioError | None]] = []
@@ -155,6 +158,8 @@ def _load_all() -> list[tuple[MethodInfo | None, StudioError | None]]:
 
 
 def _info(method: Method) -> MethodInfo:
+    from studio.service.check_reports import checks_of  # counting asks for no report
+
     manifest = method.plugin.manifest
     return MethodInfo(
         id=manifest.id,

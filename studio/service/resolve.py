@@ -19,7 +19,7 @@ from studio.datasets.store import StoredDataset
 from studio.extensions.bridge import bridge_problems
 from studio.extensions.declaring import GATE, Declared, count_tensors, declare_at, fit_params
 from studio.extensions.methods import Method, open_method
-from studio.extensions.registry import discover
+from studio.extensions.registry import discover, find_plugin
 from studio.models.families import family_of
 from studio.models.sites import find_sites, sites_for_task
 from studio.models.where import check_words, select
@@ -184,7 +184,7 @@ def _fill(found: Resolved, spec: MethodSpec, sites: tuple[Site, ...]) -> None:
     if rest > 0:
         filler = Placement(use=FILLER, where=FILLER_WHERE, params={"count": rest})
         try:
-            method = open_method(discover().get(FILLER, "method"))
+            method = open_method(find_plugin(FILLER, "method"))
         except StudioError as error:
             found.problem("method.exact", error.message, error.hint)
             return

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,24 @@ def test_that_help_names_every_command_in_whole_sentences() -> None:
     for number, line in enumerate(COMMANDS.split(";")):
         words = line.split()
         group = [] if number == 0 else [words.pop(0)]
-        shown = runner.invoke(cli_app.app, [*group, "--help"])
+        shown = runner.invoke(cli_app.command_tree(), [*group, "--help"])
         assert shown.exit_code == 0
         assert "..." not in shown.stdout.replace("...]...", "").replace("[ARGS]...", ""), shown.stdout
         for word in words:
             assert f"  {word} " in shown.stdout
-            leaf = runner.invoke(cli_app.app, [*group, word, "--help"])
+            leaf = runner.invoke(cli_app.command_tree(), [*group, word, "--help"])
             assert leaf.exit_code == 0
             assert "--json" in leaf.stdout, f"{group} {word}"
+
+
+@pytest.mark.parametrize("word", [*chain(*cli_app.COMMANDS.values()), *cli_app.GROUPS.values()])
+def test_that_the_first_word_alone_finds_its_command(word: str) -> None:
+    runner = CliRunner()
+    alone, whole = (
+        runner.invoke(tree, [word, "--help"]) for tree in (cli_app.command_tree(word), cli_app.command_tree())
+    )
+    assert alone.exit_code == 0
+    assert alone.stdout == whole.stdout
 
 
 @pytest.mark.parametrize(
@@ -173,7 +184,7 @@ def test_that_counting_loads_no_heavy_library(model: Path) -> None:
 
 def test_that_the_command_line_itself_loads_almost_nothing() -> None:
     code = (
-        "import sys; import studio.cli.app; "
+        "import sys; import studio.cli.app; studio.cli.app.command_tree(); "
         "heavy = {'torch', 'numpy', 'peewee', 'ruamel.yaml', 'psutil', 'tokenizers', 'jinja2'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

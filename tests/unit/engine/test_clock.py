@@ -83,6 +83,7 @@ def test_that_each_epoch_is_reported_with_what_it_took_alone(
     clock = train_on(make_plan(steps=8), tmp_path, telemetry)
     clock.update()
     clock.cut_epoch()
+    telemetry.flush()
     epochs, tokens = epochs_in(tmp_path), tokens_in(tmp_path)
     assert [(epoch.epoch, epoch.step) for epoch in epochs] == [(1, 3), (2, 6), (3, 8)]
     assert [epoch.tokens for epoch in epochs] == [sum(tokens[:3]), sum(tokens[3:6]), sum(tokens[6:])]
@@ -93,8 +94,10 @@ def test_that_each_epoch_is_reported_with_what_it_took_alone(
 def test_that_the_epochs_add_up_to_the_whole_run_but_its_preparation(
     make_plan: Callable[..., Plan], tmp_path: Path, open_telemetry: OpenTelemetry
 ) -> None:
-    clock = train_on(make_plan(steps=8), tmp_path, open_telemetry(tmp_path), slow_start_s=500)
+    telemetry = open_telemetry(tmp_path)
+    clock = train_on(make_plan(steps=8), tmp_path, telemetry, slow_start_s=500)
     clock.cut_epoch()
+    telemetry.flush()
     progress, epochs = clock._session.progress, epochs_in(tmp_path)
     assert progress.seconds > 500
     assert sum(epoch.seconds for epoch in epochs) == pytest.approx(progress.seconds - 500, abs=0.01)
