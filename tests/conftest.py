@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydantic.types  # noqa: F401 - whole before a test starts: PySide's look at each import breaks its lazy one
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
