@@ -28,11 +28,12 @@ from studio.gui.widgets.text import Label
 if TYPE_CHECKING:
     from studio.gui.help import HelpDialog
 
+PIECE_PAUSE_MS = 15  # between pieces of screens, for what the user does meanwhile
 SPEC_ENDINGS = (".yaml", ".yml", ".json")
 
 
 class MainWindow(QMainWindow):
-    """Builds each screen when it is first visited."""
+    """Builds each screen in the background, or at once when it is visited before that."""
 
     def __init__(self, backend: Backend) -> None:
         super().__init__()
@@ -61,6 +62,8 @@ class MainWindow(QMainWindow):
             self.resize(1280, 800)
         self._pulse = QTimer(self, interval=2000)
         self._pulse.timeout.connect(self._ask_for_active_runs)
+        self._piecework = QTimer(self, interval=PIECE_PAUSE_MS)
+        self._piecework.timeout.connect(self._build_piece)
 
     @property
     def current(self) -> Screen | None:
@@ -70,7 +73,8 @@ class MainWindow(QMainWindow):
     def show_screen(self, screen_id: str, argument: Any = None) -> None:
         """Bring a screen into view, built if need be."""
         before = self.current
-        screen = self._screens.get(screen_id) or self._build(screen_id)
+        screen = self._screens.get(screen_id) or self._begin(screen_id)
+        screen.complete()
         if before is not None and before is not screen:
             before.leave()
         self.stack.setCurrentWidget(screen)
@@ -81,8 +85,7 @@ class MainWindow(QMainWindow):
     def start_background_work(self) -> None:
         """What the first paint need not wait for."""
         run_task(self, self.backend.devices, done=self._show_devices)
-        # a full collection among all that was imported takes longer than a frame; nothing of it ever goes away
-        run_task(self, preload, done=lambda _none: gc.freeze())
+        run_task(self, preload, done=lambda _none: self._piecework.start())
         self._ask_for_active_runs()
         self._pulse.start()
 
@@ -107,12 +110,23 @@ class MainWindow(QMainWindow):
             return
         settings.save_window(self)
         self._pulse.stop()
+        self._piecework.stop()
         if self.current is not None:
             self.current.leave()
         super().closeEvent(event)
 
-    def _build(self, screen_id: str) -> Screen:
-        screen = entry(screen_id).build(self.backend)
+    def _build_piece(self) -> None:
+        """Build the screens not visited yet, a piece at a time: a first visit need not wait for it."""
+        for made in SCREENS:
+            screen = self._screens.get(made.id) or self._begin(made.id)
+            if screen.build_piece():
+                return
+        self._piecework.stop()
+        # a full collection among all that was imported and built takes longer than a frame; nothing of it goes away
+        gc.freeze()
+
+    def _begin(self, screen_id: str) -> Screen:
+        screen = entry(screen_id).begin(self.backend)
         screen.setAccessibleName(entry(screen_id).title)
         screen.navigate.connect(self.show_screen)
         screen.noted.connect(self.toast.show_note)

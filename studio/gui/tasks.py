@@ -1,6 +1,7 @@
 """Work off the UI thread: results come back as queued signals, and are dropped when their owner is gone."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
@@ -11,6 +12,7 @@ from PySide6.QtCore import QCoreApplication, QObject, QRunnable, QThreadPool, QT
 
 from studio.core.errors import BugError, Cancelled, StudioError
 
+PAUSE_MS = 4  # between messages, for what they changed to be painted
 log = logging.getLogger(__name__)
 
 
@@ -47,7 +49,7 @@ class _Message:
 
 
 class TaskHub(QObject):
-    """Lives in the UI thread and hands each message to its task's callbacks.
+    """Lives in the UI thread and hands each message to its task's callbacks, one per turn of the event loop.
 
     Signals: ``unhandled`` carries an error whose task had no ``failed``; ``busy_changed`` the tasks under way.
     """
@@ -61,7 +63,10 @@ class TaskHub(QObject):
         self.pool = QThreadPool()
         self.pool.setMaxThreadCount(6)
         self.running: set[Task] = set()
-        self.arrived.connect(self._deliver)
+        self._waiting: deque[_Message] = deque()
+        self._turn = QTimer(self, interval=PAUSE_MS)
+        self._turn.timeout.connect(self._deliver_next)
+        self.arrived.connect(self._queue)
 
     def start(self, task: Task, work: QRunnable) -> None:
         self.running.add(task)
@@ -75,7 +80,18 @@ class TaskHub(QObject):
         self.pool.waitForDone(wait_ms)
 
     @Slot(object)
-    def _deliver(self, message: _Message) -> None:
+    def _queue(self, message: _Message) -> None:
+        last = self._waiting[-1] if self._waiting else None
+        if last is not None and last.kind == message.kind == "progress" and last.task is message.task:
+            self._waiting.pop()  # progress that is past
+        self._waiting.append(message)
+        if not self._turn.isActive():
+            self._turn.start()
+
+    def _deliver_next(self) -> None:
+        message = self._waiting.popleft()
+        if not self._waiting:
+            self._turn.stop()
         task = message.task
         if message.kind != "progress":
             task.finished = True

@@ -27,7 +27,7 @@ from studio.core.facts import DeviceFacts
 from studio.core.paths import home
 from studio.gui.app import make_application
 from studio.gui.main_window import MainWindow
-from studio.gui.plots.builder import plot_builder
+from studio.gui.plots.queue import plot_queue
 from studio.gui.screens.devices.readings import read_devices
 from studio.gui.screens.live import run_view
 from studio.gui.tasks import task_hub
@@ -212,7 +212,7 @@ def _settle() -> None:
         loop = QEventLoop()
         QTimer.singleShot(20, loop.quit)
         loop.exec()
-        quiet = 0 if task_hub().running or plot_builder().is_busy else quiet + 1
+        quiet = 0 if task_hub().running or plot_queue().is_busy else quiet + 1
 
 
 def save(picture: QImage, path: Path) -> None:

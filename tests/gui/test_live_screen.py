@@ -1,5 +1,6 @@
 """The Run screen against recorded and growing event logs."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,6 @@ from tests.gui.accessibility import clashing_mnemonics, nameless, too_wide
 from tests.gui.fake_backend import FakeBackend
 from tests.gui.heartbeat import Heartbeat
 from tests.gui.run_writer import RunWriter, write_running
-from tests.helpers.yardstick import require_prompt
 
 PAUSE_LIMIT_MS = 50
 RATE_PER_S = 50
@@ -79,7 +79,7 @@ def test_that_a_reopened_run_shows_everything_since_its_start(
     assert header.bar.value() == round(1000 * 340 / 600)
     assert header._figures["remaining"].text() != "–"
     loss = screen.view.charts.loss
-    qtbot.waitUntil(lambda: loss.canvas is not None)
+    loss.draw()
     assert loss.canvas is not None
     assert loss.canvas.curves["raw"].item.getData()[0][-1] == 340
 
@@ -286,7 +286,7 @@ def test_that_nothing_is_repainted_while_nothing_changes(screen: RunScreen, writ
     paints: list[str] = []
     for plot in screen.view.charts.plots:
         assert plot.canvas is not None
-        plot.canvas.getViewBox().sigRangeChanged.connect(lambda *_, title=plot.title: paints.append(title))
+        plot.canvas.view.sigRangeChanged.connect(lambda *_, title=plot.title: paints.append(title))
     before = screen.grab().toImage()
     qtbot.wait(600)
     assert paints == []
@@ -313,6 +313,7 @@ def test_that_fifty_events_a_second_never_block_the_window(
     open_run(screen, writer, qtbot, "running")
     qtbot.waitUntil(lambda: screen.view.snapshot.step == 300)
     qtbot.wait(300)
+    gc.freeze()  # as the window does: a collection among all that the tests imported would be a pause
     pauses = Heartbeat(screen)
     stopped = threading.Event()
     thread = threading.Thread(target=_stream, args=(writer, stopped, 301))
@@ -322,8 +323,9 @@ def test_that_fifty_events_a_second_never_block_the_window(
     finally:
         stopped.set()
         thread.join()
+        gc.unfreeze()
     assert screen.view.snapshot.step > 300 + seconds * RATE_PER_S * 0.7
-    require_prompt(pauses.longest_ms() <= PAUSE_LIMIT_MS, pauses.report())
+    assert pauses.longest_ms() <= PAUSE_LIMIT_MS, pauses.report()
 
 
 def _stream(writer: RunWriter, stopped: threading.Event, step: int) -> None:

@@ -33,6 +33,8 @@ def show(plot: CurvePlot, qtbot: QtBot) -> None:
 
 
 def drawn(plot: CurvePlot) -> Canvas:
+    """The drawing, brought up to date now."""
+    plot.draw()
     assert plot.canvas is not None
     return plot.canvas
 
@@ -47,7 +49,7 @@ def test_that_values_that_are_not_finite_are_marked_and_said(plot: CurvePlot, qt
     assert np.isfinite(marks[1]).all()
     assert "3 not finite" in plot.accessibleDescription()
     QApplication.processEvents()
-    low, high = drawn(plot).getViewBox().viewRange()[1]
+    low, high = drawn(plot).view.viewRange()[1]
     assert 0 < low < 1
     assert 2 < high < 3
 
@@ -69,6 +71,7 @@ def test_that_a_hidden_plot_is_drawn_only_when_it_is_shown(plot: CurvePlot, qtbo
 def test_that_the_last_values_are_said_with_their_unit(plot: CurvePlot, qtbot: QtBot) -> None:
     show(plot, qtbot)
     plot.set_data("raw", X, X / 100)
+    plot.draw()
     assert "raw 0.9900 nats" in plot.accessibleDescription()
 
 
@@ -79,6 +82,7 @@ def test_that_the_values_can_be_read_as_a_table(plot: CurvePlot, qtbot: QtBot) -
     model = plot._table.model()
     assert [model.index(row, 1).data() for row in range(2)] == ["1.5000", "NaN"]
     plot.set_data("raw", X[:3], np.array([1.5, np.nan, 2.0]))
+    plot.draw()
     assert model.rowCount() == 3
 
 
@@ -109,16 +113,17 @@ def test_that_only_a_near_limit_is_always_in_the_picture(plot: CurvePlot, qtbot:
     show(plot, qtbot)
     plot.set_data("raw", X, X / 25)
     plot.set_limit(Limit(24.0, "limit 24", near))
-    QApplication.processEvents()
     canvas = drawn(plot)
+    QApplication.processEvents()
     assert canvas._limit is not None
     assert canvas._limit._text.text() == said
-    assert (canvas.getViewBox().viewRange()[1][1] >= 24) is near
+    assert (canvas.view.viewRange()[1][1] >= 24) is near
     assert plot.accessibleDescription().endswith("limit 24")
     plot.set_limit(None)
     plot.set_data("raw", X, X / 50)
+    plot.draw()
     QApplication.processEvents()
-    assert canvas.getViewBox().viewRange()[1][1] < 3
+    assert canvas.view.viewRange()[1][1] < 3
 
 
 def test_that_lines_are_one_pixel_wide_without_antialiasing(plot: CurvePlot, qtbot: QtBot) -> None:

@@ -15,7 +15,8 @@ def test_that_a_damaged_entry_is_named_with_what_to_do(
     window_app: QApplication, qtbot: QtBot, backend: FakeBackend, screen_id: str
 ) -> None:
     backend.problem_list = [Problem("models/old/model.json", "is damaged", "remove the folder and add the model again")]
-    screen = entry(screen_id).build(backend)
+    screen = entry(screen_id).begin(backend)
+    screen.complete()
     qtbot.addWidget(screen)
     screen.resize(1100, 700)
     screen.show()

@@ -70,7 +70,8 @@ def test_that_only_the_visited_screen_is_built(window: MainWindow) -> None:
 
 def test_that_every_screen_of_the_rail_can_be_built(window: MainWindow) -> None:
     for entry in (*SCREENS, FIRST_RUN):
-        made = entry.build(window.backend)
+        made = entry.begin(window.backend)
+        made.complete()
         assert isinstance(made, Screen)
         assert made.id == entry.id
         made.deleteLater()

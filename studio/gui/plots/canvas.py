@@ -6,6 +6,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QGraphicsGridLayout
 
 from studio.gui.fonts import mono_font
 from studio.gui.plots.limit_mark import LimitMark
@@ -36,42 +37,47 @@ class DrawnCurve:
     bad_item: pg.ScatterPlotItem
 
 
-class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
-    """pyqtgraph's view without its menus, and with a wheel that scrolls the page unless Ctrl is held."""
+class Canvas(pg.GraphicsView):  # type: ignore[misc]  # pyqtgraph has no types
+    """A view with two axes, and with a wheel that scrolls the page unless Ctrl is held.
+
+    pyqtgraph's own PlotWidget has hidden forms for its menus, which take most of the time that making one takes.
+    """
 
     pointer_moved = Signal(float)
     pointer_left = Signal()
 
     def __init__(self, axes: Axes) -> None:
-        super().__init__(enableMenu=False, axisItems={"bottom": TimeAxis()} if axes.over_time else None)
+        super().__init__()
+        self.view = pg.ViewBox(enableMenu=False)
+        self.axes = {"left": pg.AxisItem("left"), "bottom": TimeAxis() if axes.over_time else pg.AxisItem("bottom")}
         self.curves: dict[str, DrawnCurve] = {}
         self._band: pg.LinearRegionItem | None = None
         self._middle: pg.InfiniteLine | None = None
         self._limit: LimitMark | None = None
-        self.hideButtons()
         self.setFrameShape(self.Shape.NoFrame)
         self.setAntialiasing(False)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.viewport().setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._lay_out()
         self._prepare_axes(axes)
         self._cursor = pg.InfiniteLine(angle=90, movable=False)
         self._cursor.hide()
-        self.addItem(self._cursor, ignoreBounds=True)
+        self.view.addItem(self._cursor, ignoreBounds=True)
         self.scene().sigMouseMoved.connect(self._on_mouse)
         self.restyle()
 
     def add_curve(self, key: str, style: CurveStyle) -> None:
         """A curve without values yet; later ones are drawn above."""
         made = DrawnCurve(style, pg.PlotDataItem(), pg.ScatterPlotItem(symbol="x", size=9, pxMode=True))
-        self.addItem(made.item)
-        self.addItem(made.bad_item, ignoreBounds=True)
+        self.view.addItem(made.item)
+        self.view.addItem(made.bad_item, ignoreBounds=True)
         self.curves[key] = made
         _paint(made)
 
     def remove_curves(self) -> None:
         for curve in self.curves.values():
-            self.removeItem(curve.item)
-            self.removeItem(curve.bad_item)
+            self.view.removeItem(curve.item)
+            self.view.removeItem(curve.bad_item)
         self.curves.clear()
 
     def draw(self, key: str, x: Floats, y: Floats) -> None:
@@ -93,7 +99,7 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self._middle = pg.InfiniteLine(angle=0, movable=False)
             for item in (self._band, self._middle):
                 item.setZValue(-20)
-                self.addItem(item)
+                self.view.addItem(item)
             self._paint_band()
         self._band.setVisible(band is not None)
         self._middle.setVisible(band is not None)
@@ -105,7 +111,7 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         """A line at what the device has; None takes it away."""
         if self._limit is not None:
             self._limit.remove()
-        self._limit = LimitMark(self.getViewBox(), limit) if limit is not None else None
+        self._limit = LimitMark(self.view, limit) if limit is not None else None
 
     def point_at(self, x: float | None) -> None:
         """The upright line where the values are read; None takes it away."""
@@ -116,8 +122,7 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
     def restyle(self) -> None:
         """Take the theme's colours and fonts."""
         self.setBackground(theme().color("surface"))
-        for name in ("left", "bottom"):
-            axis = self.getAxis(name)
+        for axis in self.axes.values():
             axis.setPen(pg.mkPen(theme().color("grid"), width=1))
             axis.setTextPen(theme().color("axis"))
             axis.setTickFont(mono_font())
@@ -128,22 +133,33 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         for curve in self.curves.values():
             _paint(curve)
 
+    def _lay_out(self) -> None:
+        whole, grid = pg.GraphicsWidget(), QGraphicsGridLayout()
+        grid.setContentsMargins(1, 1, 1, 1)
+        grid.setSpacing(0)
+        for item, place in ((self.view, (0, 1)), (self.axes["left"], (0, 0)), (self.axes["bottom"], (1, 1))):
+            grid.addItem(item, *place)
+        for axis in self.axes.values():
+            axis.linkToView(self.view)
+            axis.setZValue(0.5)  # its grid lies above the band and below the curves' marks
+        whole.setLayout(grid)
+        self.setCentralItem(whole)
+
     def _prepare_axes(self, axes: Axes) -> None:
-        view = self.getViewBox()
+        view = self.view
         view.setMouseEnabled(x=True, y=False)
         view.setDefaultPadding(0.02)
         if axes.floor is not None:
             view.setLimits(yMin=axes.floor)
-        self.getAxis("left").setWidth(56)
-        for name in ("left", "bottom"):
-            axis = self.getAxis(name)
+        self.axes["left"].setWidth(56)
+        for name, axis in self.axes.items():
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickLength=0, tickTextOffset=6, maxTickLevel=1 if name == "left" else 0)
             axis.setGrid(255)
         if axes.y_range is not None:
-            self.setYRange(*axes.y_range, padding=0)
+            view.setYRange(*axes.y_range, padding=0)
         if axes.x_range is not None:
-            self.setXRange(*axes.x_range, padding=0.01)
+            view.setXRange(*axes.x_range, padding=0.01)
 
     def _paint_band(self) -> None:
         if self._band is None or self._middle is None:
@@ -154,7 +170,7 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             line.setPen(pg.mkPen(faded(theme().color("accent"), 90), width=1, style=Qt.PenStyle.DashLine))
 
     def _on_mouse(self, position: QPointF) -> None:
-        view = self.getViewBox()
+        view = self.view
         if view.sceneBoundingRect().contains(position):
             self.pointer_moved.emit(view.mapSceneToView(position).x())
         else:
@@ -172,7 +188,7 @@ class Canvas(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
     def mouseDoubleClickEvent(self, event: object) -> None:
         super().mouseDoubleClickEvent(event)
-        self.getViewBox().enableAutoRange(x=True, y=True)
+        self.view.enableAutoRange(x=True, y=True)
 
 
 def _paint(curve: DrawnCurve) -> None:

@@ -13,8 +13,8 @@ from studio.core.units import format_number
 from studio.gui.fonts import body_font
 from studio.gui.icons import set_icon
 from studio.gui.models.series import SeriesTable
-from studio.gui.plots.builder import plot_builder
 from studio.gui.plots.legend import Legend, LegendEntry
+from studio.gui.plots.queue import plot_queue
 from studio.gui.plots.series import Floats
 from studio.gui.plots.style import DASHES, Band, CurveStyle, Limit, curve_color
 from studio.gui.theme import theme
@@ -35,9 +35,9 @@ class _Curve:
 
 
 class CurvePlot(QWidget):
-    """Curves over one x axis. Data may be set at any time; it is drawn only while the plot is on screen.
+    """Curves over one x axis. Data may be set at any time; it is drawn a moment later, while the plot is on screen.
 
-    The drawing itself (``canvas``) is made a moment after the plot is first seen.
+    The drawing itself (``canvas``) is made when the plot is first seen.
     """
 
     def __init__(
@@ -88,9 +88,7 @@ class CurvePlot(QWidget):
         curve = self._curves[key]
         curve.x, curve.y, curve.dirty = x, y, True
         if self.isVisible():
-            self._draw_stale()
-            if self._table_button.isChecked():
-                self._model.set_curves(self.values())
+            plot_queue().request(self)
 
     def clear(self) -> None:
         """Empty every curve; the curves themselves stay."""
@@ -131,12 +129,21 @@ class CurvePlot(QWidget):
 
     # -- building ------------------------------------------------------------------------------------------------
 
-    def build_canvas(self) -> None:
-        """Make the drawing; the queue of plots calls this once the plotting library is there."""
+    def draw(self) -> None:
+        """Bring the drawing up to date; the queue of plots calls this once the plotting library is there."""
+        if self.canvas is None:
+            self._make_canvas()
+        for key, curve in self._curves.items():
+            if curve.dirty and self.canvas is not None:
+                self.canvas.draw(key, curve.x, curve.y)
+                curve.dirty = False
+        if self._table_button.isChecked():
+            self._model.set_curves(self.values())
+        self._refresh_readout()
+
+    def _make_canvas(self) -> None:
         from studio.gui.plots.canvas import Axes, Canvas
 
-        if self.canvas is not None:
-            return
         canvas = self.canvas = Canvas(Axes(**self._axes))  # type: ignore[arg-type]
         canvas.setAccessibleName(f"Plot of {self.title}")
         for key, curve in self._curves.items():
@@ -150,7 +157,6 @@ class CurvePlot(QWidget):
         canvas.pointer_left.connect(self._leave_pointer)
         self._stack.addWidget(canvas)
         self._toggle_table(self._table_button.isChecked())
-        self._draw_stale()
 
     def _build(self) -> None:
         self._heading = QLabel(self.title)
@@ -198,20 +204,9 @@ class CurvePlot(QWidget):
             self.canvas.restyle()
         self._refresh_readout()
 
-    # -- drawing -------------------------------------------------------------------------------------------------
-
-    def _draw_stale(self) -> None:
-        for key, curve in self._curves.items():
-            if curve.dirty and self.canvas is not None:
-                self.canvas.draw(key, curve.x, curve.y)
-                curve.dirty = False
-        self._refresh_readout()
-
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self._draw_stale()
-        if self.canvas is None:
-            plot_builder().request(self)
+        plot_queue().request(self)
 
     def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)

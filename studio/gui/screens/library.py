@@ -1,13 +1,12 @@
 """What the Models and Data screens share: a searched list, and adding to it one thing at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QPushButton, QStackedWidget, QTableView, QWidget
 
 from studio.core.errors import Cancelled, StudioError
-from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
 from studio.gui.screens.base import Screen
 from studio.gui.tasks import run_task
@@ -32,13 +31,13 @@ class LibraryScreen(Screen):
     remove: QPushButton
     use: QPushButton
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
         self.error, self.problems = ErrorCard(), ProblemNotices()
         self.loading, self.progress = Progress(), Progress()
         self._all: list[Any] = []
         self._chosen = ""
         self.setAcceptDrops(True)
+        yield
 
     def enter(self, argument: Any = None) -> None:
         if isinstance(argument, str):

@@ -18,8 +18,9 @@ class ScreenEntry:
     target: str
     summary: str
 
-    def build(self, backend: Backend) -> Screen:
-        made: Screen = getattr(self.load(), self.target.partition(":")[2])(backend)
+    def begin(self, backend: Backend) -> Screen:
+        """The screen, to be built in pieces."""
+        made: Screen = getattr(self.load(), self.target.partition(":")[2])(backend, in_pieces=True)
         return made
 
     def load(self) -> ModuleType:
@@ -47,7 +48,7 @@ FIRST_RUN = ScreenEntry(
 
 def preload() -> None:
     """Import all screens and then the plotting library, in a background task: no first visit waits for them."""
-    from studio.gui.plots.builder import preload as preload_plots
+    from studio.gui.plots.queue import preload as preload_plots
     from studio.gui.widgets.schema import spec_schema
 
     for screen in SCREENS:

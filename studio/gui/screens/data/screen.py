@@ -1,13 +1,13 @@
 """The Data screen: list, look into, map, add by dialog or drop, remove."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget
 
 from studio.core.facts import DataFacts, ModelFacts
-from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
 from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
 from studio.gui.screens.data.panel import DataPanel
@@ -32,12 +32,13 @@ class DataScreen(LibraryScreen):
     id = "data"
     panel: DataPanel
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
+        yield from super().assemble()
         self.model = RecordTable(DATA_COLUMNS, self)
-        self.panel = DataPanel(backend, backend.formats())
+        self.panel = DataPanel(self.backend, self.backend.formats())
         self.panel.updated.connect(lambda _: self.reload())
         self._shown: DataFacts | None = None
+        yield
         self._build()
 
     def enter(self, argument: Any = None) -> None:

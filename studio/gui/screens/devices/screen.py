@@ -1,13 +1,12 @@
 """The Devices screen: every device of the machine, read once a second while it is in view."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QWidget
 
 from studio.core.errors import StudioError
 from studio.core.facts import DeviceFacts
-from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
 from studio.gui.screens.devices.accuracy_view import AccuracyView
 from studio.gui.screens.devices.card import DeviceCard
@@ -28,8 +27,7 @@ class DevicesScreen(Screen):
 
     id = "devices"
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
         self.cards: dict[str, DeviceCard] = {}
         self._known: tuple[DeviceFacts, ...] = ()
         self._reading = False
@@ -47,6 +45,7 @@ class DevicesScreen(Screen):
         self.setLayout(column(self._column))
         self._timer = QTimer(self, interval=INTERVAL_MS)
         self._timer.timeout.connect(self._read)
+        yield
 
     def enter(self, argument: Any = None) -> None:
         self._known = ()  # devices come and go: look again on each visit
@@ -75,10 +74,13 @@ class DevicesScreen(Screen):
             self.cards.pop(gone).deleteLater()
         for reading in readings:
             card = self.cards.get(reading.facts.id)
-            if card is None:
-                self._add(reading)
-            else:
+            if card is not None:
                 card.show_reading(reading)
+        missing = [reading for reading in readings if reading.facts.id not in self.cards]
+        if missing:
+            self._add(missing[0])
+        if missing[1:]:  # one card a turn, so that many devices do not hold up the window
+            QTimer.singleShot(0, self, lambda: self._show(readings))
 
     def _add(self, reading: Reading) -> None:
         card = DeviceCard(reading)

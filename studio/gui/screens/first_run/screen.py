@@ -1,11 +1,11 @@
 """The welcome screen: fetches a small real model and data, and trains it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.core.errors import Cancelled, StudioError
-from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
 from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
@@ -28,8 +28,7 @@ class FirstRunScreen(Screen):
 
     id = "first_run"
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
         self.begin = button("Train your first model", self.train, icon="play", role="primary")
         self.skip = button("Skip: I have my own model", self._skip, role="quiet")
         self.network_note = muted("Fetching uses the network, and only when you press the button.")
@@ -37,7 +36,7 @@ class FirstRunScreen(Screen):
         self.error = ErrorCard()
         card = Card()
         card.setAccessibleName("Your first run")
-        steps = backend.quickstart_spec().get("train", {}).get("max_steps", "a few")
+        steps = self.backend.quickstart_spec().get("train", {}).get("max_steps", "a few")
         for icon, heading, words in (
             ("download", "Fetch the starter pack", STARTER),
             ("run", f"Train for {steps} steps", TRAINING),
@@ -48,6 +47,7 @@ class FirstRunScreen(Screen):
             line.setStretch(1, 1)
             card.body.addLayout(line)
             card.body.addSpacing(GRID)
+        yield
         welcome = title("Welcome to PET Studio")
         introduction = Label(INTRODUCTION, wrap=True)
         footer = row(self.skip, None, self.begin)

@@ -36,11 +36,11 @@ class RunView(QWidget):
     state_changed = Signal(str)
     failed = Signal(object)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, charts: RunCharts) -> None:
+        super().__init__()
         self.header = RunHeader()
         self.error = ErrorCard()
-        self.charts = RunCharts()
+        self.charts = charts
         self.samples, self.evals, self.log = SamplesView(), EvalsView(), LogView()
         self.plan, self.files = PlanView(), FilesView()
         self.follower = Follower(self)

@@ -1,13 +1,14 @@
 """The Run screen: opens a run, follows it, and sends it the user's wishes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QStackedWidget
 
 from studio.core.errors import StudioError
-from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
+from studio.gui.screens.live.charts import RunCharts
 from studio.gui.screens.live.details import RunDetails, load_details
 from studio.gui.screens.live.run_view import RunView
 from studio.gui.screens.live.words import controls
@@ -24,10 +25,12 @@ class RunScreen(Screen):
 
     id = "run"
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
         self.run_id = ""
-        self.view = RunView()
+        charts = RunCharts()
+        yield
+        self.view = RunView(charts)
+        yield
         self.view.state_changed.connect(self._offer)
         self.view.failed.connect(self.view.show_error)
         self.view.files.export_asked.connect(self._ask_export)

@@ -1,5 +1,6 @@
 """The Methods screen: a gallery with one method in full, methods side by side, and the plugins of others."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,16 +46,17 @@ class MethodsScreen(Screen):
 
     id = "methods"
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
         self.model = EntryTable(self)
-        self.panel, self.broken = MethodPanel(backend), BrokenPanel(backend)
+        self.panel, self.broken = MethodPanel(self.backend), BrokenPanel(self.backend)
+        yield
         self.filters, self.target = Filters(), Target()
-        self.counts = Counts(backend, self)
+        self.counts = Counts(self.backend, self)
         self.error, self.loading = ErrorCard(), Progress()
         self._found = Found((), ())
         self._chosen, self._asked = "", ""  # the method shown, and one to show once it is known
-        self._build()
+        yield
+        yield from self._build()
         self._connect()
 
     def enter(self, argument: Any = None) -> None:
@@ -104,7 +106,7 @@ class MethodsScreen(Screen):
         self.pages.setCurrentWidget(self.plugins)
         self.plugins.reload(plugin_id)
 
-    def _build(self) -> None:
+    def _build(self) -> Iterator[None]:
         self.list = QListView()
         self.list.setAccessibleName("Methods")
         self.list.setModel(self.model)
@@ -131,6 +133,7 @@ class MethodsScreen(Screen):
         split.setChildrenCollapsible(False)
         self.details.hide()
         remember_splitter(split, "methods")
+        yield
         body = column(self.filters, self.loading, split, self._foot())
         body.setStretch(2, 1)
         self.gallery = boxed(body)

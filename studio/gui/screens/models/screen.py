@@ -1,13 +1,13 @@
 """The Models screen: list, inspect, add from disk or hub, remove."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
+from PySide6.QtWidgets import QSplitter, QStackedWidget
 
 from studio.core.facts import ModelFacts
-from studio.gui.backend import Backend
 from studio.gui.models.records import RecordTable
 from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
 from studio.gui.screens.library import LibraryScreen
@@ -31,12 +31,13 @@ class ModelsScreen(LibraryScreen):
     id = "models"
     panel: ModelPanel
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
+        yield from super().assemble()
         self.model = RecordTable(MODEL_COLUMNS, self)
-        self.panel = ModelPanel(backend)
+        self.panel = ModelPanel(self.backend)
         self.hub = HubCard()
-        self._build()
+        yield
+        yield from self._build()
 
     def reload(self) -> None:
         """Read the library again."""
@@ -64,7 +65,7 @@ class ModelsScreen(LibraryScreen):
 
     # -- building ------------------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
+    def _build(self) -> Iterator[None]:
         self.search = SearchField("Search models")
         self.search.setMinimumWidth(32 * GRID)
         self.search.searched.connect(lambda _: self.filter())
@@ -84,6 +85,7 @@ class ModelsScreen(LibraryScreen):
         self.lists = QStackedWidget()
         for widget in (self.table, self.empty, self.nothing):
             self.lists.addWidget(widget)
+        yield
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.lists)
         split.addWidget(self.panel)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
 from studio.gui.theme import GRID
 from studio.gui.widgets.text import ElidedLabel, Label, number
@@ -11,10 +12,30 @@ from studio.gui.widgets.text import ElidedLabel, Label, number
 Figure = tuple[str, str, str, str | None]  # name, figure, remark, colour of its mark
 
 
-class Figures(QWidget):
-    """Labels are reused, so nothing flickers."""
+class Swatch(QWidget):
+    """A small square in a colour, painted: a style sheet of its own would take twenty times as long."""
 
-    def __init__(self, *, units_below: bool = False) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._color = QColor()
+        self.setFixedSize(10, 10)
+
+    def set_color(self, color: str) -> None:
+        self._color = QColor(color)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(self._color)
+        painter.drawRoundedRect(self.rect(), 2, 2)
+
+
+class Figures(QWidget):
+    """So many rows at most. Labels are made ahead and reused, so nothing flickers."""
+
+    def __init__(self, rows: int, *, units_below: bool = False) -> None:
         super().__init__()
         self._units_below = units_below  # right-aligned, so that equal units stand in one column
         self._grid = QGridLayout(self)
@@ -22,21 +43,21 @@ class Figures(QWidget):
         self._grid.setHorizontalSpacing(GRID)
         self._grid.setVerticalSpacing(4)
         self._grid.setColumnStretch(3, 1)
-        self._rows: list[tuple[QLabel, Label, Label, Label]] = []
+        self._rows: list[tuple[Swatch, Label, Label, Label]] = []
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        for _ in range(rows):
+            self._add_row()
+        self.show_rows([])
 
     def show_rows(self, rows: Sequence[Figure]) -> None:
-        while len(self._rows) < len(rows):
-            self._add_row()
         for index, labels in enumerate(self._rows):
             for label in labels:
                 label.setVisible(index < len(rows))
-            if index < len(rows):
-                self._fill(labels, rows[index])
+        for labels, row in zip(self._rows, rows, strict=False):
+            self._fill(labels, row)
 
     def _add_row(self) -> None:
-        labels = (QLabel(), Label("", role="muted"), number(), ElidedLabel("", role="muted"))
-        labels[0].setFixedSize(10, 10)
+        labels = (Swatch(), Label("", role="muted"), number(), ElidedLabel("", role="muted"))
         if self._units_below:
             labels[2].setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         for place, label in enumerate(labels):
@@ -44,11 +65,11 @@ class Figures(QWidget):
         self._rows.append(labels)
 
     @staticmethod
-    def _fill(labels: tuple[QLabel, Label, Label, Label], values: Figure) -> None:
+    def _fill(labels: tuple[Swatch, Label, Label, Label], values: Figure) -> None:
         name, figure, remark, color = values
         labels[0].setVisible(color is not None)
         if color is not None:
-            labels[0].setStyleSheet(f"background: {color}; border-radius: 2px;")
+            labels[0].set_color(color)
         labels[1].setText(name)
         labels[2].setText(figure)
         labels[2].setAccessibleName(f"{name}: {figure} {remark}")

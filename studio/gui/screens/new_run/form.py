@@ -1,7 +1,7 @@
 """The form below the pickers: name and task, data, method, training, limits; problems at their fields."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, get_args
+from collections.abc import Sequence
+from typing import get_args
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QScrollArea, QWidget
@@ -9,7 +9,6 @@ from PySide6.QtWidgets import QScrollArea, QWidget
 from studio.core.plan import Plan
 from studio.core.problems import Problem
 from studio.core.spec import Task
-from studio.gui.backend import Backend
 from studio.gui.screens.new_run.data_form import DataForm
 from studio.gui.screens.new_run.draft import Draft
 from studio.gui.screens.new_run.method_form import MethodForm
@@ -18,9 +17,6 @@ from studio.gui.theme import GRID
 from studio.gui.widgets.editors import ChoiceEditor, TextEditor
 from studio.gui.widgets.fields import FieldGrid, FieldRow
 from studio.gui.widgets.layout import Fold, column
-
-if TYPE_CHECKING:
-    from studio.service.methods import MethodInfo
 
 TASK_WORDS = {"sft": "Generate text", "classification": "Classify"}
 TASK_HELP = "Generate text (sft): the model learns to answer. Classify: it learns to choose one of the labels."
@@ -33,15 +29,13 @@ class RunForm(QWidget):
     add_method = Signal()
     remove_method = Signal(int)
 
-    def __init__(self, draft: Draft, backend: Backend, find_method: "Callable[[str], MethodInfo | None]") -> None:
+    def __init__(self, draft: Draft, data: DataForm, method: MethodForm, train: TrainForm) -> None:
         super().__init__()
         self._draft = draft
         self.name = FieldRow("name", "Name of the run", TextEditor(), help="How you find it again; any words.")
         tasks = [(task, f"{TASK_WORDS.get(task, task)} ({task})") for task in get_args(Task)]
         self.task = FieldRow("task", "Task", ChoiceEditor(tasks), help=TASK_HELP)
-        self.data = DataForm(draft, backend.formats())
-        self.method = MethodForm(draft, find_method, backend.select_sites)
-        self.train = TrainForm(draft)
+        self.data, self.method, self.train = data, method, train
         basics = FieldGrid([self.name, self.task], columns=2)
         self.setLayout(column(
             basics, self.data, self.method, self.train.train_card, self.train.limits_card, None, spacing=2 * GRID,

@@ -48,8 +48,8 @@ class Preflight(QFrame):
         self.band = Label("", role="muted")
         self.room, self.free = muted(""), muted("")
         self.bar = StackedBar()
-        self.parts = Figures(units_below=True)
-        self.figures = Figures()
+        self.parts = Figures(len(words.PART_WORDS), units_below=True)
+        self.figures = Figures(6)
         self.basis, self.evidence = BasisChip(), Evidence()
         self.waiting = muted(WAITING)
         self.problems = QVBoxLayout()
@@ -89,7 +89,6 @@ class Preflight(QFrame):
         plan, estimate = (check.plan, check.estimate) if check else (None, None)
         errors = [problem for problem in check.problems if problem.severity == "error"] if check else []
         self._show_problems(check.problems if check else ())
-        self.forecast.setVisible(estimate is not None and plan is not None)
         self.waiting.setVisible(estimate is None)
         self.waiting.setText(WAITING if not errors else SOLVE_FIRST)
         self.start_button.setEnabled(plan is not None and not errors)
@@ -97,6 +96,7 @@ class Preflight(QFrame):
         self._show_autos(plan.autos if plan else ())
         self.basis.show_basis(estimate)
         if estimate is None or check is None or plan is None:
+            self.forecast.hide()
             return
         self.verdict.set_verdict(estimate.verdict)
         self.start_button.setText("Start anyway" if estimate.verdict == "does not fit" else "Start run")
@@ -118,6 +118,7 @@ class Preflight(QFrame):
         ])  # fmt: skip
         self.evidence.show_basis(estimate)
         self.advice.show_advice(estimate.advice)
+        self.forecast.show()  # last: what comes into a shown layout is laid out one by one
 
     def end_probe(self, error: StudioError | None = None) -> None:
         """The probe is over; ``error`` says why it measured nothing."""

@@ -1,23 +1,27 @@
 """The New run screen: pickers above, the form below, Pre-flight beside it."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QSplitter, QWidget
+from PySide6.QtWidgets import QSplitter, QVBoxLayout
 
 from studio.api import Site
 from studio.core.errors import Cancelled, InvalidSpecError, StudioError
 from studio.core.problems import Problem
 from studio.gui import settings
-from studio.gui.backend import Backend, Check
+from studio.gui.backend import Check
 from studio.gui.screens.base import Screen
 from studio.gui.screens.new_run.checker import Checker
+from studio.gui.screens.new_run.data_form import DataForm
 from studio.gui.screens.new_run.device_fits import DeviceFitsDialog
 from studio.gui.screens.new_run.draft import Draft, empty_spec, suggest_name
 from studio.gui.screens.new_run.form import RunForm
 from studio.gui.screens.new_run.libraries import Libraries
+from studio.gui.screens.new_run.method_form import MethodForm
 from studio.gui.screens.new_run.preflight import Preflight
 from studio.gui.screens.new_run.spec_files import SpecFiles
+from studio.gui.screens.new_run.train_form import TrainForm
 from studio.gui.tasks import run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import icon_button
@@ -36,21 +40,36 @@ class NewRunScreen(Screen):
 
     id = "new_run"
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
-        self.draft = Draft(backend.load_draft(), self)
-        self.libraries = Libraries(backend, self)
-        self.files = SpecFiles(self.draft, backend, self)
-        self.checker = Checker(self.draft, backend, self)
-        self.form = RunForm(self.draft, backend, self.libraries.method_info)
-        self.preflight = Preflight(self._name_of)
+    def assemble(self) -> Iterator[None]:
+        self.draft = Draft(self.backend.load_draft(), self)
+        self.files = SpecFiles(self.draft, self.backend, self)
+        self.checker = Checker(self.draft, self.backend, self)
         self.error = ErrorCard()
         self._sites_of = ""
-        self._lay_out()
+        left, splitter = self._lay_out()  # what is put into it later need not be styled twice
+        yield
+        self.libraries = Libraries(self.backend, self)
+        yield
+        left.insertLayout(0, self._head())
+        yield
+        data = DataForm(self.draft, self.backend.formats())
+        method = MethodForm(self.draft, self.libraries.method_info, self.backend.select_sites)
+        yield
+        train = TrainForm(self.draft)
+        yield
+        self.form = RunForm(self.draft, data, method, train)
+        yield
+        self.form_area.body.addWidget(self.form)
+        yield
+        self.preflight = Preflight(self._name_of)
+        yield
+        splitter.addWidget(self.preflight)
+        settings.remember_splitter(splitter, "new_run")
+        yield
         self._connect()
         self.form.show_draft()
-        run_task(self, backend.devices, done=self.form.train.offer_devices)
-        run_task(self, backend.load_settings, done=self._apply_settings)
+        run_task(self, self.backend.devices, done=self.form.train.offer_devices)
+        run_task(self, self.backend.load_settings, done=self._apply_settings)
 
     def enter(self, argument: Any = None) -> None:
         """``{"file": PATH}`` opens a spec, ``{"spec": SPEC}`` replaces the form, else its keys are merged in."""
@@ -114,7 +133,19 @@ class NewRunScreen(Screen):
         self.preflight.end_probe()
         self.checker.refine_now()
 
-    def _lay_out(self) -> None:
+    def _lay_out(self) -> tuple[QVBoxLayout, QSplitter]:
+        self.form_area = ScrollColumn()
+        body = column(self.form_area, spacing=0)
+        body.setStretch(0, 1)
+        self._left = boxed(body)
+        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter.addWidget(self._left)
+        splitter.setChildrenCollapsible(False)
+        splitter.setStretchFactor(0, 1)
+        self.setLayout(column(splitter))
+        return body, splitter
+
+    def _head(self) -> QVBoxLayout:
         libraries = self.libraries
         pickers = row(libraries.model, libraries.data, libraries.method, spacing=2 * GRID)
         for index in range(3):
@@ -131,18 +162,7 @@ class NewRunScreen(Screen):
         )  # fmt: skip
         top = column(heading, pickers, libraries.progress, self.error, spacing=2 * GRID)
         top.setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, GRID)
-        self.form_area = ScrollColumn()
-        self.form_area.body.addWidget(self.form)
-        body = column(top, self.form_area, spacing=0)
-        body.setStretch(1, 1)
-        left = self._left = boxed(body)
-        splitter = QSplitter(Qt.Orientation.Horizontal)
-        splitter.addWidget(left)
-        splitter.addWidget(self.preflight)
-        splitter.setChildrenCollapsible(False)
-        splitter.setStretchFactor(0, 1)
-        settings.remember_splitter(splitter, "new_run")
-        self.setLayout(column(splitter))
+        return top
 
     def _connect(self) -> None:
         libraries, form = self.libraries, self.form

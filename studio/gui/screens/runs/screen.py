@@ -1,5 +1,6 @@
 """The Runs screen: find runs, look at one, compare several, put them away."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,6 @@ from PySide6.QtWidgets import QMenu, QPushButton, QSplitter, QStackedWidget, QWi
 
 from studio.catalog.rows import RunRow
 from studio.core.errors import StudioError
-from studio.gui.backend import Backend
 from studio.gui.icons import icon
 from studio.gui.models.pages import PagedTable
 from studio.gui.models.view import set_widths, stretch, table_view
@@ -46,16 +46,19 @@ class RunsScreen(Screen):
 
     id = "runs"
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
+    def assemble(self) -> Iterator[None]:
         self.model: PagedTable[RunRow] = PagedTable([made.column for made in RUN_COLUMNS], self)
-        self.query = RunsQuery(backend, self.model, self)
+        self.query = RunsQuery(self.backend, self.model, self)
+        yield
         self.panel = RunPanel()
-        self.comparison = ComparisonView(backend)
+        yield
+        self.comparison = ComparisonView(self.backend)
+        yield
         self.error = ErrorCard()
         self._selected: tuple[str, ...] = ()
-        self._build()
-        self.commands = RunCommands(self, backend, self.query)
+        yield from self._build()
+        yield
+        self.commands = RunCommands(self, self.backend, self.query)
         self._connect()
         self._offer()
 
@@ -87,13 +90,14 @@ class RunsScreen(Screen):
 
     # -- building ------------------------------------------------------------------------------------------------
 
-    def _build(self) -> None:
+    def _build(self) -> Iterator[None]:
         self.table = table_view("Runs", self.model, sortable=True, multiple=True)
         self.table.horizontalHeader().setSortIndicator(CREATED_COLUMN, Qt.SortOrder.DescendingOrder)
         self.table.setItemDelegateForColumn(0, SignDelegate(STATES, self.table))
         self.table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         set_widths(self.table, *(made.characters for made in RUN_COLUMNS))
         stretch(self.table, NAME_COLUMN)
+        yield
         self.empty = EmptyState("runs", "No runs yet", "Every run you start is kept here.", "New run", self._new_run)
         self.nothing = EmptyState("search", "No run matches", "Change the search or the filters.", "Clear", self.clear)
         self.lists = QStackedWidget()
@@ -106,6 +110,7 @@ class RunsScreen(Screen):
         self.split.setChildrenCollapsible(False)
         self.panel.hide()
         remember_splitter(self.split, "runs")
+        yield
         parts = column(self._head(), self.error, self.split, self._foot(), margin=2 * GRID)
         parts.setStretch(2, 1)
         listing = boxed(parts)

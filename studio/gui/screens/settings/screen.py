@@ -1,16 +1,15 @@
 """The Settings screen; every change is saved and in force at once."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QWidget
 
 from studio.core.errors import StudioError
 from studio.core.facts import DeviceFacts
 from studio.core.problems import Problem
 from studio.gui.appearance import FONT_SCALES, dress
-from studio.gui.backend import Backend
 from studio.gui.screens.base import Screen
 from studio.gui.screens.settings.token import TokenField
 from studio.gui.tasks import Debounce, run_task
@@ -33,15 +32,15 @@ class SettingsScreen(Screen):
 
     id = "settings"
 
-    def __init__(self, backend: Backend, parent: QWidget | None = None) -> None:
-        super().__init__(backend, parent)
-        self.settings: Settings = backend.load_settings()
+    def assemble(self) -> Iterator[None]:
+        self.settings: Settings = self.backend.load_settings()
         self.rows: dict[str, FieldRow] = {}
         self.error = ErrorCard()
         self._save_soon = Debounce(self, 300, self._save)
         scroll = ScrollColumn()
-        for card in (self._appearance(), self._energy(), self._training(), self._network(), self._folders()):
-            scroll.body.addWidget(card)
+        for card in (self._appearance, self._energy, self._training, self._network, self._folders):
+            scroll.body.addWidget(card())
+            yield
         scroll.body.addStretch(1)
         top = column(row(title("Settings"), None), self.error, spacing=2 * GRID)
         top.setContentsMargins(2 * GRID, 2 * GRID, 2 * GRID, 0)

@@ -31,15 +31,15 @@ class TokenField(QWidget):
         label.setBuddy(self.entry)
         self.entry.setAccessibleName("Hub token")
         self.setLayout(column(label, row(self.entry, self.save, self.forget), spacing=GRID // 2))
+        self.save.setEnabled(False)
+        self.forget.setEnabled(False)
         self.refresh()
 
     def refresh(self) -> None:
         """Ask again whether a token is kept."""
-        self.save.setEnabled(False)
         run_task(self, self._backend.has_token, done=self._show)
 
     def _show(self, kept: bool) -> None:
-        self.entry.clear()
         self.entry.setPlaceholderText("saved in the keyring" if kept else "none")
         self.forget.setEnabled(kept)
 
@@ -52,6 +52,7 @@ class TokenField(QWidget):
         run_task(self, self._backend.save_token, None, done=self._changed, failed=self._fail)
 
     def _changed(self, _none: object) -> None:
+        self.entry.clear()
         self.refresh()
 
     def _fail(self, error: StudioError) -> None:
