@@ -17,6 +17,7 @@ from studio.gui.actions import Command, Commands
 from studio.gui.main_window import MainWindow
 from studio.gui.palette import find_commands
 from studio.gui.screens.base import Screen
+from studio.gui.screens.new_run.screen import NewRunScreen
 from studio.gui.screens.registry import FIRST_RUN, SCREENS
 from studio.gui.tasks import run_task, task_hub
 from tests.gui.fake_backend import FakeBackend
@@ -66,6 +67,26 @@ def test_that_only_the_visited_screen_is_built(window: MainWindow) -> None:
     assert window.stack.count() == 2
     assert window.current is not None
     assert window.current.id == "settings"
+
+
+def test_that_the_other_screens_are_built_meanwhile_and_each_once(window: MainWindow, qtbot: QtBot) -> None:
+    window.start_background_work()
+    qtbot.waitUntil(lambda: window.stack.count() > 1)
+    window.show_screen("runs")  # before its turn
+    qtbot.waitUntil(lambda: not window._piecework.isActive() and window.stack.count() == len(SCREENS))
+    built = [window.stack.widget(place) for place in range(len(SCREENS))]
+    assert {screen.id for screen in built if isinstance(screen, Screen)} == {entry.id for entry in SCREENS}
+    assert not any(screen.build_piece() for screen in built if isinstance(screen, Screen))
+    assert window.current is not None
+    assert window.current.id == "runs"
+
+
+def test_that_the_keyboard_begins_new_run_at_the_model(window: MainWindow) -> None:
+    window.show_screen("settings")
+    window.show_screen("new_run")
+    screen = window.current
+    assert isinstance(screen, NewRunScreen)
+    assert window.focusWidget() is screen.libraries.model.card
 
 
 def test_that_every_screen_of_the_rail_can_be_built(window: MainWindow) -> None:

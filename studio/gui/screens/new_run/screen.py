@@ -45,7 +45,7 @@ class NewRunScreen(Screen):
         self.files = SpecFiles(self.draft, self.backend, self)
         self.checker = Checker(self.draft, self.backend, self)
         self.error = ErrorCard()
-        self._sites_of = ""
+        self._sites_of, self._entered = "", False
         left, splitter = self._lay_out()  # what is put into it later need not be styled twice
         yield
         self.libraries = Libraries(self.backend, self)
@@ -80,7 +80,8 @@ class NewRunScreen(Screen):
         elif isinstance(argument, dict):
             self.draft.patch(argument, "choose")
         self.libraries.load()
-        if self.window().focusWidget() is None or not self.isAncestorOf(self.window().focusWidget()):
+        if not self._entered:  # from then on the keyboard comes back to where it was
+            self._entered = True
             self.libraries.model.card.setFocus()
 
     def leave(self) -> None:
