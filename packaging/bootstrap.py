@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
+SIDE_BY_SIDE = ("tests/unit", "tests/plugins")  # of the tests: a process for each processor; the others have limits of time
+MOST_PROCESSES = 8
 QT_LIBRARIES = (
     "libegl1", "libgl1", "libopengl0", "libxkbcommon0", "libdbus-1-3", "libfontconfig1", "libxcb-icccm4",
     "libxcb-keysyms1", "libxcb-cursor0", "libxcb-image0", "libxcb-render-util0", "libxcb-shape0", "libxcb-xinerama0",
@@ -122,7 +124,15 @@ def test(rest: list[str]) -> int:
             if (code := subprocess.call(gate, cwd=ROOT)) != 0:
                 return code
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-    return subprocess.call([python, "-m", "pytest", *rest], cwd=ROOT, env=environment)
+    pytest = [python, "-m", "pytest"]
+    if rest:
+        return subprocess.call([*pytest, *rest], cwd=ROOT, env=environment)
+    processes = str(min(os.cpu_count() or 1, MOST_PROCESSES))
+    first = [*pytest, "-n", processes, "--dist", "worksteal", *SIDE_BY_SIDE]
+    if (code := subprocess.call(first, cwd=ROOT, env={**environment, "OMP_NUM_THREADS": "1"})) != 0:
+        return code
+    others = [f"--ignore={folder}" for folder in SIDE_BY_SIDE]
+    return subprocess.call([*pytest, *others], cwd=ROOT, env=environment)
 
 
 def has_display() -> bool:

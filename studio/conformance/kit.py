@@ -1,5 +1,7 @@
 """Running the checks of one plugin: those of itself once, those of its method on every family where it trains."""
 
+import atexit
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -118,6 +120,7 @@ def specimen_of(family: str) -> Specimen:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     root = Path(tempfile.mkdtemp(prefix="pet-studio-check-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     return make_specimen(family, root)
 
 
