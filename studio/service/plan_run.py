@@ -25,7 +25,7 @@ from studio.service.run_history import measured_runs, torch_version
 from studio.service.settings import load as load_settings
 from studio.service.simulation import SimulationError, Simulator
 
-CPU_MICRO_BATCH = 8
+CPU_TOKENS = 384  # at once: fewer leave the processors waiting, more do not stay in their caches
 MOST_MICRO_BATCH = 64
 EVALS_PER_RUN = 8
 
@@ -83,10 +83,7 @@ class _Draft:
     def decide(self) -> tuple[Plan, Estimate]:
         """The plan with the largest micro-batch that fits, without recomputing if possible, and its estimate."""
         train = self.spec.train
-        most = CPU_MICRO_BATCH if self.device.kind == "cpu" else MOST_MICRO_BATCH
-        sizes = [n for n in range(train.effective_batch, 0, -1) if train.effective_batch % n == 0 and n <= most] or [1]
-        if train.micro_batch != "auto":
-            sizes = [train.micro_batch]
+        sizes = self._micro_batches() if train.micro_batch == "auto" else [train.micro_batch]
         modes = [False, True] if train.checkpointing == "auto" else [train.checkpointing]
         for checkpointing in modes:
             base = self._plan(checkpointing=checkpointing)
@@ -96,6 +93,15 @@ class _Draft:
                 if judge(inputs, profile) in ("fits", "unknown"):
                     return self._explained(plan, estimate_run(inputs, profile), size == sizes[0])
         return self._explained(plan, estimate_run(inputs, profile), size == sizes[0])
+
+    def _micro_batches(self) -> list[int]:
+        """The sizes to try, the best first if it fits."""
+        effective = self.spec.train.effective_batch
+        sizes = [n for n in range(min(effective, MOST_MICRO_BATCH), 0, -1) if effective % n == 0]
+        if self.device.kind != "cpu":
+            return sizes
+        best = min(sizes, key=lambda n: abs(math.log(n * max(self.lengths.mean, 1) / CPU_TOKENS)))
+        return [n for n in sizes if n <= best]
 
     def _explained(self, plan: Plan, estimate: Estimate, first: bool) -> tuple[Plan, Estimate]:
         """The plan with the reasons of what its memory decided."""

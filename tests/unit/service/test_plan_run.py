@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from studio.core.errors import InvalidSpecError
-from studio.core.facts import DeviceFacts
+from studio.core.facts import DeviceFacts, LengthFacts
 from studio.service.methods import count, list_methods, method_errors
 from studio.service.plan_run import plan_run
 from studio.service.start_run import create_run, new_run_id
@@ -101,6 +101,20 @@ def test_that_every_auto_of_the_spec_has_a_value_and_a_reason(spec: dict[str, An
     }  # fmt: skip
     assert all(reasons.values())
     assert (plan.precision, plan.device, plan.learning_rate) == ("fp32", "cpu", 2e-4)
+
+
+@pytest.mark.parametrize(("mean", "rows"), [(4.0, 16), (60.0, 8), (150.0, 2), (270.0, 2), (900.0, 1)])
+def test_that_a_cpu_takes_as_many_rows_at_once_as_keep_it_busy(
+    spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, mean: float, rows: int
+) -> None:
+    lengths = LengthFacts(
+        sampled=36, mean=mean, p50=int(mean), p95=int(mean), longest=int(mean), trained=1.0, truncated=0, max_length=1024
+    )  # fmt: skip
+    monkeypatch.setattr("studio.service.plan_run.lengths_of", lambda _: lengths)
+    spec["train"] = {"max_steps": 8, "effective_batch": 16}
+    plan = plan_run(spec, devices=[CPU]).plan
+    assert plan is not None
+    assert (plan.micro_batch, plan.accumulation) == (rows, 16 // rows)
 
 
 @pytest.mark.parametrize(("gpu", "precision"), [(GPU, "bf16"), (OLD_GPU, "fp16")])

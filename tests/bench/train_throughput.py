@@ -1,0 +1,237 @@
+"""How fast and how small training is beside transformers' Trainer with peft, on the same rows and tensors.
+
+Run it by hand on an idle machine, with the starter pack in the libraries:
+``python -m tests.bench.train_throughput [--precision fp32] [--steps 12] [--rounds 2] [--task completion text]``.
+Both sides train SmolLM2-135M with LoRA of rank 8 on all seven projections, on the same batches of eight BoolQ rows in
+the same order, batches of like lengths, from the same start, with AdamW at one rate; each in a process of its own, in
+turn. The first two steps are warm-up. The peak is of the whole process, as the operating system tells.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.core.plan import Plan
+from studio.core.units import format_bytes
+
+MODEL, BATCH, WARM_UP, RATE = "library:smollm2-135m-instruct", 8, 2, 2e-4
+TASKS: dict[str, dict[str, Any]] = {
+    "completion": {"source": "library:boolq"},
+    "text": {
+        "source": "library:boolq", "format": "text",
+        "columns": {"text": "{passage}\nQuestion: {question}?\nAnswer: {label}"},
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one side measured; ``tokens`` are those of the timed steps, padding not counted."""
+
+    tokens: int
+    seconds: float
+    peak_bytes: int
+    losses: list[float]
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / self.seconds
+
+
+def make_plan(task: str, precision: str) -> Plan:
+    """The plan as the studio makes it, every choice that is not part of the comparison left to it."""
+    from studio.service.plan_run import plan_run
+
+    train = {
+        "effective_batch": BATCH, "max_steps": 100, "learning_rate": RATE, "schedule": "constant", "warmup": 0,
+        "precision": precision, "device": "cpu",
+    }  # fmt: skip
+    outcome = plan_run({
+        "model": {"source": MODEL}, "data": {"max_rows": 1000, "split": {"eval": 8}, **TASKS[task]},
+        "method": {"placements": [{"use": "lora", "params": {"rank": 8, "alpha": 16.0}}]}, "train": train,
+    })  # fmt: skip
+    assert outcome.plan is not None, outcome.problems
+    return outcome.plan
+
+
+def batches_of(lengths: list[int], steps: int) -> list[list[int]]:
+    """So many batches of rows of like length, in a random order: what grouping by length gives."""
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(lengths))[: steps * BATCH]
+    grouped = sorted(rows.tolist(), key=lambda i: lengths[i])
+    order = rng.permutation(steps)
+    return [grouped[i * BATCH : (i + 1) * BATCH] for i in order]
+
+
+def measure(step: Callable[[list[int]], tuple[float, int]], batches: list[list[int]]) -> Measured:
+    """Run the steps, each of which gives its loss and its tokens."""
+    losses, tokens, started = [], 0, 0.0
+    for number, batch in enumerate(batches):
+        if number == WARM_UP:
+            started = time.perf_counter()
+        loss, count = step(batch)
+        losses.append(loss)
+        tokens += count if number >= WARM_UP else 0
+    seconds = time.perf_counter() - started
+    return Measured(tokens, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, losses)
+
+
+def train_ours(plan: Plan, folder: Path, steps: int) -> Measured:
+    """The engine's own step; what the factors started from is left for the other side."""
+    from safetensors.torch import save_file
+
+    from studio.engine.loop import step_over
+    from studio.engine.session import open_session
+    from studio.engine.telemetry import Telemetry
+    from studio.rundir.log import EventLog
+
+    session = open_session(plan, folder / "checkpoints", Telemetry(EventLog(folder / "events.jsonl"), plan.device))
+    save_file({name: tensor.detach().clone() for name, tensor in session.attached.tensors.items()}, folder / "start")
+    session.model.train()
+    rows = session.train_rows
+
+    def step(batch: list[int]) -> tuple[float, int]:
+        values = step_over(session, [rows[i] for i in batch])
+        session.progress.step += 1
+        return values["loss"], int(values["tokens"])
+
+    return measure(step, batches_of([len(row.ids) for row in rows], steps))
+
+
+def train_theirs(plan: Plan, folder: Path, steps: int) -> Measured:
+    """transformers' Trainer over peft's model, its base in the plan's precision, without a cache."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers.utils import logging
+
+    from studio.datasets.encode import Encoder
+    from studio.datasets.split import split_rows
+    from studio.datasets.store import StoredDataset
+    from studio.engine.batches import encode_rows
+    from studio.engine.build import DTYPES, model_class
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    dataset = StoredDataset(Path(plan.data_path))
+    encoder = Encoder(
+        Path(plan.model_path), task=plan.task, format=plan.format, mapping=plan.columns, labels=plan.labels,
+        max_length=plan.max_length, date=plan.date,
+    )  # fmt: skip
+    chosen, _ = split_rows(len(dataset), plan.eval_rows, plan.split_seed, plan.max_rows)
+    rows, _ = encode_rows(dataset, encoder, chosen)
+    base = model_class(classification=False).from_pretrained(plan.model_path, dtype=DTYPES[plan.precision])
+    base.config.use_cache = False
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    model = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=targets, task_type="CAUSAL_LM"))
+    start = load_file(folder / "start")
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if tensor.requires_grad:
+                site, _, factor = name.removeprefix("base_model.model.model.").rpartition(".lora_")
+                tensor.copy_(start[f"0.{site}.{factor[0]}"])
+
+    def pad(batch: list[int]) -> dict[str, torch.Tensor]:
+        longest = max(len(rows[i].ids) for i in batch)
+        ids = np.full((len(batch), longest), encoder.pad_id)
+        labels, mask = np.full_like(ids, -100), np.zeros_like(ids)
+        for place, i in enumerate(batch):
+            row = rows[i]
+            ids[place, : len(row.ids)], mask[place, : len(row.ids)] = row.ids, 1
+            labels[place, : len(row.ids)] = np.where(row.trained, row.ids, -100)
+        return {name: torch.from_numpy(a) for name, a in
+                (("input_ids", ids), ("labels", labels), ("attention_mask", mask))}  # fmt: skip
+
+    batches = batches_of([len(row.ids) for row in rows], steps)
+    losses: list[float] = []
+    times: list[float] = []
+
+    class Recording(Trainer):
+        def training_step(self, *args: Any, **kwargs: Any) -> Any:
+            loss = super().training_step(*args, **kwargs)
+            losses.append(loss.item())
+            return loss
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *args: Any, **kwargs: Any) -> None:
+            times.append(time.perf_counter())
+
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            times.append(time.perf_counter())
+
+    arguments = TrainingArguments(
+        output_dir=str(folder / "trainer"), per_device_train_batch_size=BATCH, max_steps=steps, learning_rate=RATE,
+        lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0, use_cpu=True, report_to=[],
+        save_strategy="no", logging_strategy="no", disable_tqdm=True, remove_unused_columns=False,
+        train_sampling_strategy="sequential", optim="adamw_torch_fused",
+    )  # fmt: skip
+    flat = [i for batch in batches for i in batch]
+    Recording(model=model, args=arguments, train_dataset=flat, data_collator=pad, callbacks=[Clock()]).train()
+    tokens = sum(len(rows[i].ids) for batch in batches[WARM_UP:] for i in batch)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Measured(tokens, times[-1] - times[2 * WARM_UP], peak, losses)
+
+
+SIDES = {"ours": train_ours, "Trainer + peft": train_theirs}
+
+
+def run_side(side: str, plan: Plan, folder: Path, steps: int) -> Measured:
+    """Measure a side in a process of its own."""
+    (folder / "plan.json").write_text(plan.model_dump_json())
+    command = [sys.executable, "-m", "tests.bench.train_throughput", "--side", side, str(folder), "--steps", str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def compare(task: str, precision: str, steps: int, rounds: int) -> None:
+    """Measure both sides in turn and print the table of a task."""
+    plan = make_plan(task, precision)
+    found: dict[str, list[Measured]] = {side: [] for side in SIDES}
+    print(
+        f"\n{task}, {precision}: {steps} steps of {BATCH} rows, packing {plan.packing}, micro-batch {plan.micro_batch}"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        for _ in range(rounds):
+            for side in SIDES:
+                measured = run_side(side, plan, Path(place), steps)
+                found[side].append(measured)
+                print(f"  {side:16} {measured.rate:8.1f} tokens/s {format_bytes(measured.peak_bytes):>10}", flush=True)
+    ours, theirs = (max(measured, key=lambda m: m.rate) for measured in found.values())
+    apart = max(abs(a - b) for a, b in zip(ours.losses, theirs.losses, strict=True))
+    print(f"  {ours.rate / theirs.rate:.2f} x tokens/s, {ours.peak_bytes / theirs.peak_bytes:.2f} x peak, "
+          f"losses at most {apart:.1e} apart")  # fmt: skip
+    for name, measured in (("ours", ours), ("theirs", theirs)):
+        print(f"  {name:6} {' '.join(f'{loss:.4f}' for loss in measured.losses)}")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
+    options.add_argument("--task", nargs="+", default=list(TASKS), choices=list(TASKS))
+    options.add_argument("--steps", type=int, default=12)
+    options.add_argument("--rounds", type=int, default=2)
+    options.add_argument("--side", nargs=2, metavar=("SIDE", "FOLDER"))
+    chosen = options.parse_args()
+    if chosen.side:
+        folder = Path(chosen.side[1])
+        plan = Plan.model_validate_json((folder / "plan.json").read_text())
+        print(json.dumps(asdict(SIDES[chosen.side[0]](plan, folder, chosen.steps))))
+        return
+    for task in chosen.task:
+        compare(task, chosen.precision, chosen.steps, chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()
