@@ -23,9 +23,10 @@ from studio.engine.telemetry import Telemetry
 from studio.rundir.log import EventLog
 from tests.bench.train_throughput import TASKS, batches_of, make_plan
 
+FLASH = "_scaled_dot_product_flash_attention_for_cpu"
 CLASSES = {
     "matrix products": ("mm", "addmm", "bmm", "baddbmm", "addmm_", "mkldnn_linear"),
-    "attention": ("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward"),
+    "attention": (FLASH, f"{FLASH}_backward"),
     "copies and casts": ("copy_", "_to_copy", "clone", "cat", "contiguous", "index", "index_put_", "embedding"),
     "optimizer": ("_fused_adamw_", "_foreach_norm", "_foreach_mul_", "linalg_vector_norm"),
 }  # fmt: skip

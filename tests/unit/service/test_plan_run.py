@@ -108,7 +108,8 @@ def test_that_a_cpu_takes_as_many_rows_at_once_as_keep_it_busy(
     spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch, mean: float, rows: int
 ) -> None:
     lengths = LengthFacts(
-        sampled=36, mean=mean, p50=int(mean), p95=int(mean), longest=int(mean), trained=1.0, truncated=0, max_length=1024
+        sampled=36, mean=mean, p50=int(mean), p95=int(mean), longest=int(mean), trained=1.0, truncated=0,
+        max_length=1024,
     )  # fmt: skip
     monkeypatch.setattr("studio.service.plan_run.lengths_of", lambda _: lengths)
     spec["train"] = {"max_steps": 8, "effective_batch": 16}
