@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
-SIDE_BY_SIDE = ("tests/unit", "tests/plugins")  # a process for each processor; other tests have limits of time
+SIDE_BY_SIDE = ("tests/plugins", "tests/unit/engine", "tests/unit/simulate")  # the others have limits of time
 MOST_PROCESSES = 8
 QT_LIBRARIES = (
     "libegl1", "libgl1", "libopengl0", "libxkbcommon0", "libdbus-1-3", "libfontconfig1", "libxcb-icccm4",
