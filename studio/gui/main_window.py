@@ -1,6 +1,8 @@
 """The main window: rail, screens, status line, commands."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, QUrl
@@ -74,7 +76,8 @@ class MainWindow(QMainWindow):
         """Bring a screen into view, built if need be."""
         before = self.current
         screen = self._screens.get(screen_id) or self._begin(screen_id)
-        screen.complete()
+        with self._dropped_if_it_fails(screen_id):
+            screen.complete()
         if before is not None and before is not screen:
             before.leave()
         self.stack.setCurrentWidget(screen)
@@ -119,11 +122,24 @@ class MainWindow(QMainWindow):
         """Build the screens not visited yet, a piece at a time: a first visit need not wait for it."""
         for made in SCREENS:
             screen = self._screens.get(made.id) or self._begin(made.id)
-            if screen.build_piece():
-                return
+            with self._dropped_if_it_fails(made.id):
+                if screen.build_piece():
+                    return
         self._piecework.stop()
         # a full collection among all that was imported and built takes longer than a frame; nothing of it goes away
         gc.freeze()
+
+    @contextmanager
+    def _dropped_if_it_fails(self, screen_id: str) -> Iterator[None]:
+        """A screen that could not be built is begun anew by the next visit; the others wait for theirs."""
+        try:
+            yield
+        except BaseException:
+            self._piecework.stop()
+            screen = self._screens.pop(screen_id)
+            self.stack.removeWidget(screen)
+            screen.deleteLater()
+            raise
 
     def _begin(self, screen_id: str) -> Screen:
         screen = entry(screen_id).begin(self.backend)

@@ -81,6 +81,19 @@ def test_that_the_other_screens_are_built_meanwhile_and_each_once(window: MainWi
     assert window.current.id == "runs"
 
 
+def test_that_a_screen_that_failed_to_build_is_begun_anew(
+    window: MainWindow, monkeypatch: pytest.MonkeyPatch, backend: FakeBackend
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(backend, "load_settings", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            window.show_screen("settings")
+    assert window.stack.count() == 1
+    window.show_screen("settings")
+    assert window.current is not None
+    assert window.current.id == "settings"
+
+
 def test_that_the_keyboard_begins_new_run_at_the_model(window: MainWindow) -> None:
     window.show_screen("settings")
     window.show_screen("new_run")
