@@ -1,14 +1,13 @@
 """Reading the catalog: pages of runs sorted and filtered in SQL, one run whole, curves."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from peewee import JOIN
 
 from studio.catalog import curves
-from studio.catalog.models import Document, MetricSummary, Run, Tag, tuples
+from studio.catalog.models import Document, MetricSummary, Run, Tag, execute, tuples
 from studio.catalog.rows import Measurement, RunFilter, RunRow
 from studio.catalog.search import matching
 from studio.catalog.snapshots import load_snapshot
@@ -31,7 +30,8 @@ class StoredRun:
     snapshot: RunSnapshot
 
 
-_COLUMNS = [name for name in RunRow.__dataclass_fields__ if name != "tags"]
+_COLUMNS = [name for name in RunRow._fields if name != "tags"]
+_STAR = _COLUMNS.index("star")
 SORTABLE = (*_COLUMNS[1:], "duration", "progress")
 
 
@@ -41,7 +41,7 @@ def list_rows(wanted: RunFilter, sort: str, limit: int | None, offset: int) -> l
     query = _sorted(_where(query, wanted), sort)
     if limit is not None or offset:
         query = query.limit(-1 if limit is None else limit).offset(offset)
-    return _with_tags([RunRow(*row) for row in tuples(query)])
+    return _rows(query)
 
 
 def count_rows(wanted: RunFilter) -> int:
@@ -53,9 +53,9 @@ def find_rows(text: str) -> list[RunRow]:
     """Runs with that id, else of that name, else whose id begins so; the newest first."""
     query = Run.select(*(getattr(Run, name) for name in _COLUMNS)).order_by(Run.created.desc())
     for condition in (Run.id == text, Run.name == text, Run.id.startswith(text)):
-        rows = [RunRow(*row) for row in tuples(query.where(condition))]
+        rows = _rows(query.where(condition))
         if rows:
-            return _with_tags(rows)
+            return rows
     return []
 
 
@@ -147,10 +147,15 @@ def _sort_column(name: str) -> Any:
     return column.collate("NOCASE") if name in ("name", "model", "data", "method") else column
 
 
-def _with_tags(rows: Iterable[RunRow]) -> list[RunRow]:
-    listed = list(rows)
+def _rows(query: Any) -> list[RunRow]:
+    """As SQLite gives them, for lists of thousands: the query builder converts cell by cell."""
+    statement, values = query.sql()
+    rows = execute(statement, *values)
     tags: dict[int, list[str]] = {}
-    wanted = Tag.select(Tag.run, Tag.tag).where(Tag.run.in_([row.key for row in listed])).order_by(Tag.tag)
-    for key, tag in tuples(wanted):
+    keys = json.dumps([row[0] for row in rows])
+    for key, tag in execute("SELECT run_id, tag FROM tag WHERE run_id IN (SELECT value FROM json_each(?))", keys):
         tags.setdefault(key, []).append(tag)
-    return [replace(row, tags=tuple(tags[row.key])) if row.key in tags else row for row in listed]
+    return [
+        RunRow._make((*row[:_STAR], bool(row[_STAR]), *row[_STAR + 1 :], tuple(sorted(tags.get(row[0], ())))))
+        for row in rows
+    ]

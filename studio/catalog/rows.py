@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,8 +36,7 @@ class RunRecord:
     labels: Labels = field(default_factory=Labels)
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(NamedTuple):
     """One line of the runs table; times are seconds since the epoch, None where not known yet."""
 
     key: int

@@ -69,7 +69,7 @@ class HelpDialog(QDialog):
         self.setLayout(row(split, margin=2 * GRID))
         self.search.searched.connect(self._fill)
         self.list.selectionModel().currentChanged.connect(lambda current, _before: self._choose(current.data(_PAGE)))
-        theme().watch(self, lambda: self.page.show_page(self._page(self._shown), self.search.text()))
+        theme().watch(self, lambda self: self.page.show_page(self._page(self._shown), self.search.text()))
         self._fill("")
 
     def show_page(self, page_id: str) -> None:

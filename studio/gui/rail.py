@@ -28,7 +28,7 @@ class Rail(QWidget):
         self.setLayout(column(*upper, None, last, spacing=4, margin=GRID))
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self._fit()
-        theme().watch(self, self._fit)
+        theme().watch(self, Rail._fit)
 
     def mark(self, screen_id: str) -> None:
         """Show which screen is in view; none when it is not in the rail."""

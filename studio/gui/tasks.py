@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -13,6 +13,7 @@ from PySide6.QtCore import QCoreApplication, QObject, QRunnable, QThreadPool, QT
 from studio.core.errors import BugError, Cancelled, StudioError
 
 PAUSE_MS = 4  # between messages, for what they changed to be painted
+STEP_PAUSE_MS = 12  # between steps of work that only the UI thread can do
 log = logging.getLogger(__name__)
 
 
@@ -178,6 +179,22 @@ def task_hub() -> TaskHub:
         if app is not None:
             app.aboutToQuit.connect(_hub[0].shut_down)
     return _hub[0]
+
+
+def run_in_steps(owner: QObject, steps: Iterator[None]) -> None:
+    """Work that only the UI thread can do: one step of it per turn of the event loop, while ``owner`` lives."""
+    timer = QTimer(owner, interval=STEP_PAUSE_MS)
+
+    def go_on() -> None:
+        try:
+            next(steps)
+        except BaseException as end:
+            timer.deleteLater()
+            if not isinstance(end, StopIteration):
+                raise
+
+    timer.timeout.connect(go_on)
+    timer.start()
 
 
 class Debounce(QObject):

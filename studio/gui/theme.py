@@ -3,16 +3,20 @@
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import ReferenceType, ref
 
-from PySide6.QtCore import QObject, Qt, Signal, Slot
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
+from shiboken6 import isValid
 
 from studio.core.paths import resource
 from studio.gui import fonts
 from studio.gui.stylesheet import build_stylesheet
 from studio.gui.tokens import Tokens
 
+Owner = TypeVar("Owner", bound=QObject)
 GRID = 8  # all spacing is a multiple of this many pixels
 
 
@@ -40,12 +44,12 @@ class _Choice:
 
 
 class Theme(QObject):
-    """The theme in force. Signals: ``changed`` after palette, fonts and style sheet were replaced."""
-
-    changed = Signal()
+    """The theme in force."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._watchers: list[tuple[ReferenceType[QObject], Callable[[Any], object]]] = []
+        self._most_watchers = 1000  # when there are more, those that are gone are taken out
         self.tokens = load_tokens("light")
         self._choice = _Choice()
         self._stylesheet = ""
@@ -60,7 +64,10 @@ class Theme(QObject):
             app.setFont(fonts.body_font())
             app.setPalette(build_palette(self.tokens))
         self._stylesheet = build_stylesheet(self.tokens)
-        self.changed.emit()
+        for reference, function in list(self._watchers):
+            owner = reference()
+            if _lives(owner):
+                function(owner)
 
     def dress(self, window: QWidget) -> None:
         """Give a window the style sheet, now and after every change.
@@ -69,20 +76,26 @@ class Theme(QObject):
         construction each time it is put into another, which takes five times as long as all the rest.
         """
 
-        def put() -> None:
+        def put(window: QWidget) -> None:
             if window.styleSheet() != self._stylesheet:  # setting one restyles every widget, even when it is the same
                 window.setStyleSheet(self._stylesheet)
 
-        put()
+        put(window)
         self.watch(window, put)
 
     def follow_system(self) -> None:
         """Restyle when the desktop changes between light and dark, unless the user pinned one."""
         QApplication.styleHints().colorSchemeChanged.connect(self._system_changed)
 
-    def watch(self, owner: QObject, function: Callable[[], object]) -> None:
-        """Call ``function`` after every change, for as long as ``owner`` lives."""
-        self.changed.connect(_Watcher(owner, function).call)
+    def watch(self, owner: Owner, function: Callable[[Owner], object]) -> None:
+        """Call ``function(owner)`` after every change, for as long as ``owner`` lives.
+
+        A list, not a signal: every label watches, and a connection takes longer than all else that makes a label.
+        """
+        if len(self._watchers) >= self._most_watchers:
+            self._watchers = [made for made in self._watchers if _lives(made[0]())]
+            self._most_watchers = 2 * len(self._watchers) + 1000
+        self._watchers.append((ref(owner), function))
 
     def color(self, token: str) -> QColor:
         """A token as a colour: ``theme().color("muted")``."""
@@ -100,16 +113,8 @@ class Theme(QObject):
         return "dark" if dark else "light"
 
 
-class _Watcher(QObject):
-    """Dies with its owner, and the connection with it."""
-
-    def __init__(self, owner: QObject, function: Callable[[], object]) -> None:
-        super().__init__(owner)
-        self._function = function
-
-    @Slot()
-    def call(self) -> None:
-        self._function()
+def _lives(owner: QObject | None) -> bool:
+    return owner is not None and isValid(owner)
 
 
 _theme: list[Theme] = []

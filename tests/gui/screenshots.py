@@ -99,6 +99,8 @@ def _live_for_minutes(screen: Any) -> None:
     for second in range(-300, 1):
         backend.clock = NOW + second
         screen._show(read_devices(backend, ()))
+        if not screen.cards:
+            _settle()
 
 
 def _without_gpu(screen: Any) -> None:

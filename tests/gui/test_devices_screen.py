@@ -49,7 +49,7 @@ def test_that_a_machine_without_a_gpu_says_so(screen: DevicesScreen, backend: Fa
     screen.enter()
     qtbot.waitUntil(screen.no_gpu.isVisible)
     assert screen.no_gpu.accessibleName() == NO_GPU == "No NVIDIA GPU found; training runs on the CPU."
-    assert list(screen.cards) == ["cpu"]
+    qtbot.waitUntil(lambda: list(screen.cards) == ["cpu"])
 
 
 def test_that_each_device_is_followed_while_in_view(screen: DevicesScreen, backend: FakeBackend, qtbot: QtBot) -> None:

@@ -35,7 +35,7 @@ def table_view(name: str, model: QAbstractItemModel, *, sortable: bool = False, 
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # first: enabling sorts by the indicator at once
         view.setSortingEnabled(True)
     _fit(view)
-    theme().watch(view, lambda: _fit(view))
+    theme().watch(view, _fit)
     return view
 
 
@@ -61,7 +61,7 @@ class Dispensable(QObject):
         self._view, self._dispensable = view, dispensable
         self._column, self._characters = column, characters
         view.viewport().installEventFilter(self)
-        theme().watch(self, self._fit)
+        theme().watch(self, Dispensable._fit)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Resize:

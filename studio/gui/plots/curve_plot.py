@@ -37,7 +37,7 @@ class _Curve:
 class CurvePlot(QWidget):
     """Curves over one x axis. Data may be set at any time; it is drawn a moment later, while the plot is on screen.
 
-    The drawing itself (``canvas``) is made when the plot is first seen.
+    The drawing itself (``canvas``) is made when the plot is first seen, and the table when it is asked for.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class CurvePlot(QWidget):
         super().__init__(parent)
         self.title = title
         self.canvas: Canvas | None = None
+        self._table: QTableView | None = None
         self._x_title, self._unit = x_title, unit
         self._value_text = value_text
         self._x_text = x_text or (lambda x: f"{x:,.0f}")
@@ -67,7 +68,7 @@ class CurvePlot(QWidget):
         self._note, self._pointer = "", False
         self._build()
         self._restyle()
-        theme().watch(self, self._restyle)
+        theme().watch(self, CurvePlot._restyle)
 
     # -- what is shown -------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class CurvePlot(QWidget):
                 self.canvas.draw(key, curve.x, curve.y)
                 curve.dirty = False
         if self._table_button.isChecked():
-            self._model.set_curves(self.values())
+            self._show_values()
         self._refresh_readout()
 
     def _make_canvas(self) -> None:
@@ -164,11 +165,6 @@ class CurvePlot(QWidget):
         self._readout.setProperty("role", "muted")
         self._readout.setTextFormat(Qt.TextFormat.PlainText)
         self._legend = Legend()
-        self._table = QTableView()
-        self._table.setAccessibleName(f"{self.title}: values")
-        self._model = SeriesTable(self._x_title, self)
-        self._table.setModel(self._model)
-        self._table.verticalHeader().hide()
         self._blank = QWidget()
         layout = QVBoxLayout(self)
         self._stack = QStackedLayout()
@@ -177,7 +173,6 @@ class CurvePlot(QWidget):
         layout.addLayout(self._build_header())
         layout.addLayout(self._stack, 1)
         self._stack.addWidget(self._blank)  # once the layout has a widget: alone it would be shown as a window
-        self._stack.addWidget(self._table)
         self.setAccessibleName(f"Plot of {self.title}")
 
     def _build_header(self) -> QHBoxLayout:
@@ -213,9 +208,18 @@ class CurvePlot(QWidget):
         self._leave_pointer()
 
     def _toggle_table(self, shown: bool) -> None:
-        if shown:
-            self._model.set_curves(self.values())
-        self._stack.setCurrentWidget(self._table if shown else self.canvas or self._blank)
+        self._stack.setCurrentWidget(self._show_values() if shown else self.canvas or self._blank)
+
+    def _show_values(self) -> QTableView:
+        """The table, with the values of now."""
+        if self._table is None:
+            self._table, self._values = QTableView(), SeriesTable(self._x_title, self)
+            self._table.setAccessibleName(f"{self.title}: values")
+            self._table.setModel(self._values)
+            self._table.verticalHeader().hide()
+            self._stack.addWidget(self._table)
+        self._values.set_curves(self.values())
+        return self._table
 
     # -- reading values ------------------------------------------------------------------------------------------
 

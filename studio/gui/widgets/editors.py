@@ -51,7 +51,7 @@ class NumberEditor(QLineEdit):
         self.setPlaceholderText(self._default_hint)
         self.textEdited.connect(lambda _text: self.edited.emit(self.value()))
         self._dress()
-        theme().watch(self, self._dress)
+        theme().watch(self, NumberEditor._dress)
 
     def value(self) -> Any:
         return self._parse(self.text().strip())
@@ -176,7 +176,7 @@ class TemplateEditor(QPlainTextEdit):
         self.setTabChangesFocus(True)
         self.textChanged.connect(self._tell)
         self._dress()
-        theme().watch(self, self._dress)
+        theme().watch(self, TemplateEditor._dress)
 
     def value(self) -> Any:
         return self.toPlainText()

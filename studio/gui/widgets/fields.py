@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from PySide6.QtCore import QSize, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QSizePolicy, QWidget
 
@@ -35,16 +35,16 @@ class FieldRow(QWidget):
         self.label = ElidedLabel("" if isinstance(editor, CheckEditor) else self.words, role="muted")
         self.label.setBuddy(editor)
         self.note = Label("", role="error", wrap=True)
-        self._sign = IconLabel("error", "doesnotfit", 16)
+        self._sign: IconLabel | None = None  # made for the first problem
         editor.setAccessibleName(self.words)
         for widget in (self.label, editor):
             widget.setToolTip(plain(help or self.words))
         editor.setAccessibleDescription(help)
         if isinstance(editor, CheckEditor):
             editor.setText(self.words)
-        note = row(column(self._sign, None), self.note, spacing=4)
-        note.setStretch(1, 1)
-        self.setLayout(column(self.label, editor, note, None, spacing=4))
+        self._note_row = row(self.note, spacing=4)
+        self._note_row.setStretch(0, 1)
+        self.setLayout(column(self.label, editor, self._note_row, None, spacing=4))
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         editor.edited.connect(lambda value: self.edited.emit(self.path, value))
         self.set_problem(None)
@@ -71,7 +71,11 @@ class FieldRow(QWidget):
         text = "" if problem is None else in_words(problem)
         self.note.setText(text)
         self.note.setVisible(bool(text))
-        self._sign.setVisible(bool(text))
+        if text and self._sign is None:
+            self._sign = IconLabel("error", "doesnotfit", 16)
+            self._note_row.insertWidget(0, self._sign, 0, Qt.AlignmentFlag.AlignTop)
+        if self._sign is not None:
+            self._sign.setVisible(bool(text))
         wrong = problem is not None and problem.severity == "error"
         if bool(self.editor.property("problem")) != wrong:
             self.editor.setProperty("problem", wrong)

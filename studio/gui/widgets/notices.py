@@ -22,7 +22,7 @@ class IconLabel(QLabel):
         super().__init__(parent)
         self._name, self._token, self._size = name, token, size
         self._draw()
-        theme().watch(self, self._draw)
+        theme().watch(self, IconLabel._draw)
 
     def _draw(self) -> None:
         self.setPixmap(pixmap(self._name, self._token, self._size, max(self.devicePixelRatioF(), 1.0)))

@@ -84,7 +84,7 @@ class Picker(QWidget):
         self.popup.picked.connect(self._pick)
         self.card.clicked.connect(lambda *_: self.open())
         self._fit()
-        theme().watch(self, self._fit)
+        theme().watch(self, Picker._fit)
         self._describe()
 
     @property

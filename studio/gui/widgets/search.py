@@ -24,7 +24,7 @@ class SearchField(QLineEdit):
         self._debounce = Debounce(self, 150, lambda: self.searched.emit(self.text()))
         self.textChanged.connect(lambda _text: self._debounce.request())
         self._tint()
-        theme().watch(self, self._tint)
+        theme().watch(self, SearchField._tint)
 
     def _tint(self) -> None:
         self._sign.setIcon(icon("search", "muted"))

@@ -36,7 +36,7 @@ class Sign(QWidget):
         self._large = large
         self._word, self._token, self._shape = "", "muted", "ring"
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        theme().watch(self, self._restyle)
+        theme().watch(self, Sign._restyle)
 
     @property
     def word(self) -> str:

@@ -32,7 +32,7 @@ class StackedBar(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setAccessibleName("Memory forecast")
-        theme().watch(self, self.update)
+        theme().watch(self, StackedBar.update)
 
     def set_forecast(
         self, parts: Sequence[Part], *, low: int, high: int, free: int | None = None, total: int | None = None

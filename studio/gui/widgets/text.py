@@ -20,7 +20,7 @@ class Label(QLabel):
         self.setWordWrap(wrap)
         self.setProperty("role", role)
         self._dress()
-        theme().watch(self, self._dress)
+        theme().watch(self, Label._dress)
 
     def set_role(self, role: str) -> None:
         """Change what the text means: "" or muted, error, accent, title, strong, number, large-number, figure."""

@@ -103,7 +103,7 @@ def test_that_the_portions_in_which_a_log_arrives_do_not_matter(add_run: AddRun,
     assert first is not None
     assert second is not None
     assert first.snapshot == second.snapshot
-    assert replace(first.row, key=0, id="", created=0) == replace(second.row, key=0, id="", created=0)
+    assert first.row._replace(key=0, id="", created=0) == second.row._replace(key=0, id="", created=0)
     for name in metric_names(whole):
         np.testing.assert_array_equal(read_curve(whole, name), read_curve(parts, name))
 

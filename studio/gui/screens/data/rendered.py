@@ -23,7 +23,7 @@ class RenderedRows(QPlainTextEdit):
         self.setAccessibleName("Rows as the model sees them; the trained part is underlined")
         self.setPlaceholderText("Choose a dataset.")
         self._rows: list[PreviewRow] = []
-        theme().watch(self, self._draw)
+        theme().watch(self, RenderedRows._draw)
 
     def show_rows(self, rows: "list[PreviewRow]") -> None:
         self._rows = rows

@@ -50,7 +50,7 @@ class AccuracyView(Card):
         for widget in (muted(NOTE), self.error, self.empty, *self._tables):
             self.body.addWidget(widget)
         self._show_tables(False)
-        theme().watch(self, self._fit)
+        theme().watch(self, AccuracyView._fit)
 
     def show_accuracy(self, accuracy: "Accuracy") -> None:
         self.error.hide()

@@ -33,7 +33,7 @@ class MemoryBar(QWidget):
         self._parts: tuple[float, ...] = ()
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Memory in use")
-        theme().watch(self, self.update)
+        theme().watch(self, MemoryBar.update)
 
     def set_sample(self, sample: DeviceSample) -> None:
         total = max(1, sample.total_bytes)

@@ -11,7 +11,8 @@ from studio.gui.screens.base import Screen
 from studio.gui.screens.devices.accuracy_view import AccuracyView
 from studio.gui.screens.devices.card import DeviceCard
 from studio.gui.screens.devices.readings import NO_GPU, Reading, read_devices
-from studio.gui.tasks import run_task
+from studio.gui.tasks import run_in_steps, run_task
+from studio.gui.theme import GRID
 from studio.gui.widgets.layout import ScrollColumn, boxed, column, row
 from studio.gui.widgets.notices import ErrorCard, IconLabel, Progress
 from studio.gui.widgets.text import muted, title
@@ -40,6 +41,8 @@ class DevicesScreen(Screen):
         self._column = ScrollColumn()
         for widget in (title("Devices"), self.no_gpu, self.progress, self.error):
             self._column.body.addWidget(widget)
+        self._cards = column(spacing=2 * GRID)
+        self._column.body.addLayout(self._cards)
         self.accuracy: AccuracyView | None = None  # made once there is something to show
         self._column.body.addStretch(1)
         self.setLayout(column(self._column))
@@ -53,7 +56,8 @@ class DevicesScreen(Screen):
             self.progress.start("Looking for devices")
         self._timer.start()
         self._read()
-        run_task(self, self.backend.accuracy, done=self._show_accuracy, failed=self._miss_accuracy)
+        show = lambda found: run_in_steps(self, self._show_accuracy(found))  # noqa: E731 - what was found, or why not
+        run_task(self, self.backend.accuracy, done=show, failed=show)
 
     def leave(self) -> None:
         self._timer.stop()
@@ -65,7 +69,6 @@ class DevicesScreen(Screen):
         run_task(self, read_devices, self.backend, self._known, done=self._show, failed=self._fail)
 
     def _show(self, readings: list[Reading]) -> None:
-        self._reading = False
         self.progress.stop()
         self.error.hide()
         self._known = tuple(reading.facts for reading in readings)
@@ -76,29 +79,28 @@ class DevicesScreen(Screen):
             card = self.cards.get(reading.facts.id)
             if card is not None:
                 card.show_reading(reading)
-        missing = [reading for reading in readings if reading.facts.id not in self.cards]
-        if missing:
-            self._add(missing[0])
-        if missing[1:]:  # one card a turn, so that many devices do not hold up the window
-            QTimer.singleShot(0, self, lambda: self._show(readings))
+        run_in_steps(self, self._add([reading for reading in readings if reading.facts.id not in self.cards]))
 
-    def _add(self, reading: Reading) -> None:
-        card = DeviceCard(reading)
-        self.cards[reading.facts.id] = card
-        self._column.body.insertWidget(self._column.body.count() - (1 if self.accuracy is None else 2), card)
+    def _add(self, missing: list[Reading]) -> Iterator[None]:
+        for reading in missing:
+            card = DeviceCard(reading)
+            yield
+            self._cards.addWidget(card)
+            self.cards[reading.facts.id] = card
+            yield
+        self._reading = False
 
-    def _show_accuracy(self, found: "Accuracy") -> None:
-        self._accuracy_view().show_accuracy(found)
-
-    def _miss_accuracy(self, error: StudioError) -> None:
-        self._accuracy_view().show_error(error)
-
-    def _accuracy_view(self) -> AccuracyView:
+    def _show_accuracy(self, found: "Accuracy | StudioError") -> Iterator[None]:
         if self.accuracy is None:
             self.accuracy = AccuracyView()
             self.accuracy.opened.connect(lambda run: self.navigate.emit("run", run))
+            yield
             self._column.body.insertWidget(self._column.body.count() - 1, self.accuracy)
-        return self.accuracy
+            yield
+        if isinstance(found, StudioError):
+            self.accuracy.show_error(found)
+        else:
+            self.accuracy.show_accuracy(found)
 
     def _fail(self, error: StudioError) -> None:
         self._reading = False

@@ -1,6 +1,6 @@
 """The plots of one run: loss, learning rate, gradient norm, speed, memory, power; only visible ones are drawn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QSlider, QVBoxLayout, QWidget
@@ -27,18 +27,23 @@ NEAR = 0.8  # of the device's memory: from there on its limit is always in the p
 
 
 class RunCharts(QWidget):
-    """The grid of plots. ``smoothing_changed`` carries the new weight, 0 to 0.99."""
+    """The grid of plots, empty until ``assemble`` is through.
+
+    Signals: ``smoothing_changed`` with the new weight, 0 to 0.99.
+    """
 
     smoothing_changed = Signal(float)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def assemble(self) -> Iterator[None]:
+        """Make the parts; the window may answer between two of them."""
+        self._estimate: Estimate | None = None
         self.loss = CurvePlot("Loss")
         self.loss.add_curve("raw", "raw", CurveStyle(0, faint=True))
         self.loss.add_curve("smooth", "smoothed", CurveStyle(0))
         self.loss.add_curve("eval", "held out", CurveStyle(1, dash="dash", dots=True))
         self.rate = _plot("Learning rate", 2)
         self.norm = _plot("Gradient norm", 3, floor=0)
+        yield
         self.speed = _plot("Speed", 6, floor=0, unit="tokens/s", value_text=lambda value: f"{value:,.0f}")
         self.memory = _plot("Memory", 2, floor=0, unit="GiB", over_time=True, value_text=lambda value: f"{value:.2f}")
         self.power = _plot("Power", 1, floor=0, unit="W", over_time=True, value_text=lambda value: f"{value:.0f}")
@@ -47,7 +52,7 @@ class RunCharts(QWidget):
         # no wrapping: a label whose height depends on its width would stretch the plots past the window
         self._no_meter = muted("This device has no power meter.", wrap=False)
         self.off_forecast, self.shared = WarningLine(), WarningLine(SHARED)
-        self._estimate: Estimate | None = None
+        yield
         self._build()
         self.set_meters(power=False, temperature=False)
 

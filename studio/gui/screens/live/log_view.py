@@ -44,7 +44,7 @@ class LogView(QWidget):
         layout.setContentsMargins(0, GRID, 0, 0)
         self.setLayout(layout)
         self._dress()
-        theme().watch(self, self._dress)
+        theme().watch(self, LogView._dress)
 
     def open(self, folder: RunFolder) -> None:
         """Show another run's log."""

@@ -1,6 +1,7 @@
 """One run on screen: head, plots and details, kept up to date batch by batch."""
 
 import time
+from collections.abc import Iterator
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QTabWidget, QWidget
@@ -31,18 +32,34 @@ FAILED = ("failed", "crashed")
 
 
 class RunView(QWidget):
-    """Shows and follows one run. Signals: ``state_changed(str)``; ``failed(StudioError)``."""
+    """Shows and follows one run, once ``assemble`` is through.
+
+    Signals: ``state_changed(str)``; ``failed(StudioError)``.
+    """
 
     state_changed = Signal(str)
     failed = Signal(object)
 
-    def __init__(self, charts: RunCharts) -> None:
-        super().__init__()
-        self.header = RunHeader()
-        self.error = ErrorCard()
-        self.charts = charts
-        self.samples, self.evals, self.log = SamplesView(), EvalsView(), LogView()
-        self.plan, self.files = PlanView(), FilesView()
+    def assemble(self) -> Iterator[None]:
+        """Make the parts; the window may answer between two of them."""
+        self.header, self.error, self.tabs = RunHeader(), ErrorCard(), QTabWidget()
+        self._lay_out()
+        yield
+        self.charts = RunCharts()
+        self._scroll = ScrollColumn(margin=0)
+        self._scroll.body.addWidget(self.charts)
+        self.tabs.addTab(self._scroll, "&Curves")
+        yield from self.charts.assemble()
+        yield
+        self.samples, self.evals = SamplesView(), EvalsView()
+        self.tabs.addTab(self.samples, "Ou&tputs")
+        self.tabs.addTab(self.evals, "&Evals")
+        yield
+        self.log, self.plan, self.files = LogView(), PlanView(), FilesView()
+        self.tabs.addTab(self.log, "&Log")
+        self.tabs.addTab(self.plan, "&Plan")
+        self.tabs.addTab(self.files, "&Files")
+        yield
         self.follower = Follower(self)
         self.follower.arrived.connect(self._apply)
         self.follower.failed.connect(self.failed)
@@ -53,7 +70,7 @@ class RunView(QWidget):
         self._epochs: tuple[EpochEnded, ...] = ()
         self._smoothing = DEFAULT_SMOOTHING
         self._stale: set[str] = set()
-        self._build()
+        self.tabs.currentChanged.connect(lambda _: self._show_tab())
 
     @property
     def state(self) -> str:
@@ -73,22 +90,9 @@ class RunView(QWidget):
         self._show_snapshot()
         self.follower.open(details.folder)
 
-    def _build(self) -> None:
-        self._scroll = ScrollColumn(margin=0)
-        self._scroll.body.addWidget(self.charts)
-        self.tabs = QTabWidget()
+    def _lay_out(self) -> None:
         self.tabs.setDocumentMode(True)
         self.tabs.setAccessibleName("Parts of the run")
-        for widget, name in (
-            (self._scroll, "&Curves"),
-            (self.samples, "Ou&tputs"),
-            (self.evals, "&Evals"),
-            (self.log, "&Log"),
-            (self.plan, "&Plan"),
-            (self.files, "&Files"),
-        ):
-            self.tabs.addTab(widget, name)
-        self.tabs.currentChanged.connect(lambda _: self._show_tab())
         layout = column(self.header, self.error, self.tabs)
         layout.setStretch(2, 1)
         layout.setSpacing(GRID)

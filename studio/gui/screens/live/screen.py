@@ -8,7 +8,6 @@ from PySide6.QtWidgets import QStackedWidget
 
 from studio.core.errors import StudioError
 from studio.gui.screens.base import Screen
-from studio.gui.screens.live.charts import RunCharts
 from studio.gui.screens.live.details import RunDetails, load_details
 from studio.gui.screens.live.run_view import RunView
 from studio.gui.screens.live.words import controls
@@ -27,9 +26,10 @@ class RunScreen(Screen):
 
     def assemble(self) -> Iterator[None]:
         self.run_id = ""
-        charts = RunCharts()
+        self.view, self.problem = RunView(), ErrorCard()
+        self._lay_out()
         yield
-        self.view = RunView(charts)
+        yield from self.view.assemble()
         yield
         self.view.state_changed.connect(self._offer)
         self.view.failed.connect(self.view.show_error)
@@ -41,8 +41,9 @@ class RunScreen(Screen):
             "New run",
             lambda: self.navigate.emit("new_run", None),
         )
-        self.problem = ErrorCard()
-        self._build()
+        self.pages.insertWidget(0, self.empty)
+        self.pages.setCurrentIndex(0)
+        self._offer("draft")
 
     def enter(self, argument: Any = None) -> None:
         if isinstance(argument, str) and argument != self.run_id:
@@ -61,7 +62,8 @@ class RunScreen(Screen):
         folder = self.backend.run_folder(run_id)
         run_task(self, load_details, folder, done=self._show, failed=self._show_problem)
 
-    def _build(self) -> None:
+    def _lay_out(self) -> None:
+        """What is put into it later need not be styled twice."""
         self.pause = button(
             "&Pause", lambda: self._send("pause"), icon="pause", help="Save, free the memory, keep the place"
         )
@@ -77,10 +79,9 @@ class RunScreen(Screen):
         run = boxed(column(self.view, self.controls, margin=2 * GRID))
         failed = boxed(column(self.problem, None, margin=2 * GRID))
         self.pages = QStackedWidget()
-        for page in (self.empty, run, failed):
-            self.pages.addWidget(page)
+        self.pages.addWidget(run)
+        self.pages.addWidget(failed)
         self.setLayout(column(self.pages))
-        self._offer("draft")
 
     def _open_newest(self, run_id: str | None) -> None:
         if run_id is None:

@@ -22,7 +22,7 @@ class BlockDiagram(QWidget):
         self._drawing: Drawing | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Diagram of the model and where the method sits")
-        theme().watch(self, self.update)
+        theme().watch(self, BlockDiagram.update)
 
     def show_drawing(self, drawing: Drawing | None) -> None:
         self._drawing = drawing

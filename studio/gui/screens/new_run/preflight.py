@@ -75,7 +75,7 @@ class Preflight(QFrame):
         self.setLayout(column(heading, scroll, hairline(), footer, spacing=0))
         self.layout().setStretch(1, 1)  # type: ignore[union-attr]
         self.show_check(None)
-        theme().watch(self, lambda: self.show_check(self._check))  # the parts' colours are the theme's
+        theme().watch(self, lambda self: self.show_check(self._check))  # the parts' colours are the theme's
 
     def sizeHint(self) -> QSize:
         return QSize(min(self.fontMetrics().averageCharWidth() * 46, WIDEST), 60 * GRID)

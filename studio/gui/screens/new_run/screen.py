@@ -53,6 +53,7 @@ class NewRunScreen(Screen):
         left.insertLayout(0, self._head())
         yield
         data = DataForm(self.draft, self.backend.formats())
+        yield
         method = MethodForm(self.draft, self.libraries.method_info, self.backend.select_sites)
         yield
         train = TrainForm(self.draft)
