@@ -17,6 +17,7 @@ from studio.gui.actions import Command, Commands
 from studio.gui.appearance import dress
 from studio.gui.backend import Backend
 from studio.gui.palette import CommandPalette
+from studio.gui.plots.queue import plot_queue
 from studio.gui.rail import Rail
 from studio.gui.screens.base import Screen
 from studio.gui.screens.registry import SCREENS, entry, preload
@@ -120,6 +121,8 @@ class MainWindow(QMainWindow):
 
     def _build_piece(self) -> None:
         """Build the screens not visited yet, a piece at a time: a first visit need not wait for it."""
+        if plot_queue().is_busy or task_hub().is_busy:
+            return  # the user waits for these
         for made in SCREENS:
             screen = self._screens.get(made.id) or self._begin(made.id)
             with self._dropped_if_it_fails(made.id):

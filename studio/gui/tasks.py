@@ -69,6 +69,11 @@ class TaskHub(QObject):
         self._turn.timeout.connect(self._deliver_next)
         self.arrived.connect(self._queue)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether results are waiting to be handed over."""
+        return bool(self._waiting)
+
     def start(self, task: Task, work: QRunnable) -> None:
         self.running.add(task)
         self.busy_changed.emit(len(self.running))

@@ -19,6 +19,7 @@ from studio.gui.screens.new_run.basis import SIMULATING
 from studio.gui.screens.new_run.device_fits import DeviceFitsDialog
 from studio.gui.screens.new_run.screen import NewRunScreen
 from studio.gui.screens.new_run.words import NOT_ENOUGH
+from studio.gui.widgets.text import Label
 from tests.gui.accessibility import nameless, too_wide
 from tests.gui.fake_backend import CPU, GPU, FakeBackend, estimate, plan, simulated
 
@@ -129,6 +130,17 @@ def test_that_no_simulation_is_asked_for_while_there_are_problems(
     settle(screen, backend, qtbot)
     assert len(backend.asked("refine")) == asked
     assert not screen.preflight.basis.word.isVisible()
+
+
+def test_that_the_reasons_for_what_was_chosen_are_there_once_unfolded(screen: NewRunScreen) -> None:
+    assert screen.preflight.autos.body.count() == 0
+    screen.preflight.autos.toggle.click()
+    reasons = [label.text() for label in screen.preflight.autos.content.findChildren(Label) if not label.isHidden()]
+    for auto in plan().autos:
+        assert auto.reason in reasons
+    screen.preflight.autos.toggle.click()
+    screen.preflight.autos.toggle.click()
+    assert screen.preflight.autos.body.count() == len(plan().autos)
 
 
 def test_that_advice_that_suffices_comes_first_and_the_rest_is_marked(

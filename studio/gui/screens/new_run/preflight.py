@@ -57,6 +57,8 @@ class Preflight(QFrame):
         self.devices = button("Which devices can run this?", self.compare_devices.emit, role="link",
                               help="Compare this machine's devices and common cards")  # fmt: skip
         self.autos = Fold("Chosen for you")
+        self.autos.folded.connect(lambda _folded: self._show_autos())
+        self._shown_autos: tuple[Auto, ...] = ()
         self.busy = Progress()
         self.start_button = button("Start run", self.start.emit, icon="play", role="primary",
                                    help="Start training in the background (Ctrl+Enter)")  # fmt: skip
@@ -93,7 +95,7 @@ class Preflight(QFrame):
         self.waiting.setText(WAITING if not errors else SOLVE_FIRST)
         self.start_button.setEnabled(plan is not None and not errors)
         self.start_button.setText("Start run")
-        self._show_autos(plan.autos if plan else ())
+        self._show_autos()
         self.basis.show_basis(estimate)
         if estimate is None or check is None or plan is None:
             self.forecast.hide()
@@ -170,9 +172,14 @@ class Preflight(QFrame):
             line.setStretch(1, 1)
             self.problems.addLayout(line)
 
-    def _show_autos(self, autos: Sequence[Auto]) -> None:
+    def _show_autos(self) -> None:
+        """Fill in the reasons once somebody wants to read them: that takes longer than all the rest of a check."""
+        autos = self._check.plan.autos if self._check is not None and self._check.plan is not None else ()
         self.autos.setVisible(bool(autos))
+        if not self.autos.is_open or autos == self._shown_autos:
+            return
         clear_layout(self.autos.body)
+        self._shown_autos = autos
         for auto in autos:
             value = (
                 {True: "on", False: "off"}.get(auto.value, auto.value) if isinstance(auto.value, bool) else auto.value
