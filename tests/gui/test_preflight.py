@@ -132,15 +132,16 @@ def test_that_no_simulation_is_asked_for_while_there_are_problems(
     assert not screen.preflight.basis.word.isVisible()
 
 
-def test_that_the_reasons_for_what_was_chosen_are_there_once_unfolded(screen: NewRunScreen) -> None:
-    assert screen.preflight.autos.body.count() == 0
-    screen.preflight.autos.toggle.click()
-    reasons = [label.text() for label in screen.preflight.autos.content.findChildren(Label) if not label.isHidden()]
+def test_that_the_reasons_for_what_was_chosen_are_there_once_unfolded(screen: NewRunScreen, qtbot: QtBot) -> None:
+    autos = screen.preflight.autos
+    assert autos.body.count() == 0
+    autos.toggle.click()
+    shown = {label.text(): label for label in autos.content.findChildren(Label)}
     for auto in plan().autos:
-        assert auto.reason in reasons
-    screen.preflight.autos.toggle.click()
-    screen.preflight.autos.toggle.click()
-    assert screen.preflight.autos.body.count() == len(plan().autos)
+        qtbot.waitUntil(shown[auto.reason].isVisible)
+    autos.toggle.click()
+    autos.toggle.click()
+    assert autos.body.count() == len(plan().autos)
 
 
 def test_that_advice_that_suffices_comes_first_and_the_rest_is_marked(
