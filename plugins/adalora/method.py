@@ -7,7 +7,7 @@ from studio_plugins.adalora.params import Params
 from torch import Tensor
 from torch.nn.functional import linear
 
-from studio.api import Context, Place, Site, Step
+from studio.api import Context, LowRank, Place, Site, Step
 
 TRAINED = ("A", "E", "B")
 
@@ -16,6 +16,11 @@ def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor
     """Equation 3, the factors cast to the input's precision."""
     a, b, scale = lora_factors(params, site, tensors)
     return y + linear(linear(x, a.to(x.dtype)), b.to(x.dtype)) * scale
+
+
+def low_rank(params: Params, site: Site, tensors: Mapping[str, Tensor]) -> LowRank:
+    """lambda goes into Q."""
+    return LowRank(*lora_factors(params, site, tensors))
 
 
 def merge(

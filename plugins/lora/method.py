@@ -7,7 +7,7 @@ from studio_plugins.lora.params import Params
 from torch import Tensor
 from torch.nn.functional import dropout, linear
 
-from studio.api import Context, Place, Setup, Site
+from studio.api import Context, LowRank, Place, Setup, Site
 
 
 def setup(params: Params, places: Sequence[Place], ctx: Setup) -> None:
@@ -40,6 +40,13 @@ def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor
     if "A0" in tensors:
         change = change - _product(tensors["A0"], tensors["B0"], x)
     return y + change * scale(params)
+
+
+def low_rank(params: Params, site: Site, tensors: Mapping[str, Tensor]) -> LowRank | None:
+    """The factors, unless what they started from is taken off: that must cancel exactly."""
+    if "A0" in tensors:
+        return None
+    return LowRank(tensors["A"], tensors["B"], scale(params), params.dropout)
 
 
 def _product(a: Tensor, b: Tensor, x: Tensor) -> Tensor:

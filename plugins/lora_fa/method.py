@@ -6,13 +6,18 @@ from studio_plugins.lora_fa.params import Params
 from torch import Tensor
 from torch.nn.functional import linear
 
-from studio.api import Context, Site
+from studio.api import Context, LowRank, Site
 
 
 def forward(params: Params, site: Site, tensors: Mapping[str, Tensor], x: Tensor, y: Tensor, ctx: Context) -> Tensor:
     """y + scale * B (A x), the factors cast to the input's precision."""
     low = linear(x, tensors["A"].to(x.dtype))
     return y + linear(low, tensors["B"].to(x.dtype)) * (params.alpha / params.rank)
+
+
+def low_rank(params: Params, site: Site, tensors: Mapping[str, Tensor]) -> LowRank:
+    """The factors as they are."""
+    return LowRank(tensors["A"], tensors["B"], params.alpha / params.rank)
 
 
 def merge(

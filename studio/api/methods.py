@@ -3,14 +3,14 @@
 ``params.py`` (no torch) declares: ``Params``, ``traits``, ``declare`` (or ``declare_over`` where one site's share
 depends on the others) and optionally ``fit`` and ``extra_tokens``. ``method.py`` (torch) computes, by whichever of
 these functions the method needs: ``forward``, ``merge``, ``prompt``, ``prefix``, ``setup``, ``on_step``,
-``extra_loss``, ``metrics``, ``lora_factors``. A method whose declarations all name base tensors needs no
+``extra_loss``, ``metrics``, ``low_rank``, ``lora_factors``. A method whose declarations all name base tensors needs no
 ``method.py``: the host trains those tensors in place. A method with ``merge`` and no ``forward`` runs its sites with
 the merged weight, which is built anew in every pass.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from studio.api.params import Params
 from studio.api.sites import ParamDecl, Site, Traits
@@ -100,6 +100,15 @@ class Context:
     tokens: Tokens | None = None
 
 
+class LowRank(NamedTuple):
+    """A change of a map as factors: y + scale * B A dropout(x). ``a`` (r, d_in) and ``b`` (d_out, r): fp32 masters."""
+
+    a: "Tensor"
+    b: "Tensor"
+    scale: float = 1.0
+    dropout: float = 0.0
+
+
 @dataclass(frozen=True)
 class Place:
     """A site with its tensors, for functions that see the whole placement.
@@ -177,6 +186,17 @@ class Prompts(Protocol):
 
     def prompt(self, params: Any, site: Site, tensors: "Mapping[str, Tensor]", ctx: Context) -> "Tensor":
         """Embeddings (n, d_in) of the virtual tokens."""
+        ...
+
+
+class Factors(Protocol):
+    """Says, besides ``forward``, that it only adds a product of two factors.
+
+    The host then computes the linear map and its change in one where it can, which takes less time and memory.
+    """
+
+    def low_rank(self, params: Any, site: Site, tensors: "Mapping[str, Tensor]") -> LowRank | None:
+        """The factors with which ``forward`` changes this site; None where it does something else."""
         ...
 
 

@@ -401,6 +401,20 @@ def check_export(bench: Bench, folder: Path) -> None:
             require(tuple(a.shape) == (a.shape[0], at.site.d_in), f"A is {tuple(a.shape)} at {at.site.path}")
 
 
+def check_factors(bench: Bench, folder: Path) -> None:
+    """19: a map computed in one with its change answers as forward does, and has the same gradients."""
+    attached = bench.attach()
+    given = [at for tuned in attached.tuned.values() for at in tuned.forwards if hasattr(at.math, "low_rank")]
+    if not any(at.math.low_rank(at.params, at.site, at.tensors) for at in given):
+        raise NotApplicableError("it gives no factors")
+    bench.train(attached)
+    logits, gradients = bench.logits(attached), bench.gradients(attached)
+    attached.flow.fuses = False
+    difference = apart(logits, bench.logits(attached))
+    require(difference <= CLOSE, f"with the factors of low_rank the model is {difference:.1e} away from forward's")
+    _same_gradients(gradients, bench.gradients(attached), "computing with the factors of low_rank")
+
+
 CHECKS: dict[str, Check] = {
     "count": check_count,
     "start": check_start,
@@ -420,6 +434,7 @@ CHECKS: dict[str, Check] = {
     "memory": check_memory,
     "tracing": check_tracing,
     "export": check_export,
+    "factors": check_factors,
 }
 
 

@@ -15,7 +15,8 @@ class ChatTemplate:
     """A model's chat template, rendered in a sandbox.
 
     ``tokens`` are the special tokens by name ("eos_token"), ``controls`` the names of all control tokens. Templates
-    that print today's date get ``date`` (YYYY-MM-DD), else the day on which this object was made.
+    that print today's date get ``date`` (YYYY-MM-DD), else the day on which this object was made; for others ``date``
+    is empty.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class ChatTemplate:
         self._source = source
         self._tokens = dict(tokens)
         self._controls = ControlNames(controls)
+        self.date = (date or datetime.now().astimezone().date().isoformat()) if "strftime_now" in source else ""
         self._template = _compile(source, date)
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:

@@ -1,7 +1,10 @@
 """A row as token ids with a loss mask: the same code for the preview and for training."""
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +58,8 @@ class Encoder:
         problems = check_task(task, format)
         if problems:
             raise InvalidSpecError(problems)
+        self._folder = model_path
+        self._settings = [task, format, sorted(mapping.items()), list(labels), max_length]
         self.max_length = max_length
         self._format = format
         self._mapping = dict(mapping)
@@ -73,6 +78,19 @@ class Encoder:
     @property
     def pad_id(self) -> int:
         return self._tokenizer.pad_id
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal where every row is encoded alike: of the settings, the tokenizer's files and version, and the date."""
+        from tokenizers import __version__
+
+        made_from = hashlib.sha256(json.dumps([self._settings, __version__]).encode())
+        if self._chat is not None:
+            made_from.update(self._chat.date.encode())
+        for path in sorted(self._folder.iterdir()):
+            if path.suffix in (".json", ".jinja", ".txt", ".model"):
+                made_from.update(path.name.encode() + path.read_bytes())
+        return made_from.hexdigest()
 
     def encode_text(self, text: str) -> list[int]:
         """The ids of a text, without special tokens."""

@@ -1,16 +1,12 @@
 """From encoded rows to the tensors of each step, in an order that depends on the seed and step alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from studio.core.errors import UserError
-from studio.datasets.encode import Encoder
-from studio.datasets.store import StoredDataset
 
 
 @dataclass(frozen=True)
@@ -47,36 +43,6 @@ class Batch:
     def weight(self) -> int:
         """How many terms the loss of this batch sums."""
         return int(self.targets.numel())
-
-
-def encode_rows(
-    dataset: StoredDataset,
-    encoder: Encoder,
-    indices: NDArray[np.int64],
-    *,
-    progress: Callable[[float], None] = lambda _: None,
-) -> tuple[list[Row], int]:
-    """The rows at ``indices`` that train something, and how many train nothing.
-
-    Raises:
-        UserError: a row does not encode, or none trains anything.
-    """
-    rows: list[Row] = []
-    for done, index in enumerate(indices.tolist()):
-        try:
-            encoded = encoder.encode(dataset.row(index))
-        except UserError as error:
-            raise UserError(error.message, where=f"data, row {index + 1}", hint=error.hint) from error
-        trained = np.asarray(encoded.trained, dtype=np.bool_)
-        if encoded.label is not None or trained[1:].any():
-            label = -1 if encoded.label is None else encoded.label
-            types = None if encoded.type_ids is None else np.asarray(encoded.type_ids, dtype=np.int64)
-            rows.append(Row(np.asarray(encoded.ids, dtype=np.int64), trained, label, types))
-        if done % 256 == 0:
-            progress(done / len(indices))
-    if len(indices) and not rows:
-        raise UserError("no row has a token to train on", where="data", hint="check the completion column")
-    return rows, len(indices) - len(rows)
 
 
 def step_rows(count: int, batch: int, step: int, seed: int) -> list[int]:

@@ -20,11 +20,12 @@ class Flow:
 
     ``outputs`` holds what the sites that some method reads have put out, by site path; ``memories`` what each
     placement's forwards leave each other; ``tokens`` the batch, as far as it is known. ``switches`` are called when the
-    placements are turned on or off.
+    placements are turned on or off. ``fuses``: whether a map and what is added to it may be computed in one.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.enabled = True
+        self.fuses = True
         self.tokens: Tokens | None = None
         self.outputs: dict[str, Tensor] = {}
         self.memories: dict[int, dict[Any, Any]] = {}

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import sigmoid
 
-from studio.api import Context, Site
+from studio.api import Context, LowRank, Site
 from studio.core.errors import PluginError, StudioError
 from studio.core.spec import Gate
 from studio.engine.flow import Flow
+from studio.engine.low_rank import low_rank_linear
 from studio.extensions.declaring import GATE
 
 Weights = tuple[Tensor, Tensor | None]
@@ -105,8 +106,11 @@ class TunedModule:
     forwards: list[At] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     _cast: dict[str, Tensor] = field(default_factory=dict)  # the masters in the compute precision, as last used
+    _changed_already: bool = False  # whether the module ran together with its only forward
 
     def __post_init__(self) -> None:
+        if type(self.module) is nn.Linear:
+            vars(self.module)["forward"] = self._run
         self.module.register_forward_pre_hook(self._enter, with_kwargs=True)
         # also when the pass ends early: a recomputation stops inside the last module that it needs
         self.module.register_forward_hook(self._leave, with_kwargs=True, always_call=True)
@@ -164,14 +168,40 @@ class TunedModule:
         if bias is not None:
             own["bias"] = bias.to(stored.dtype)
 
+    def _run(self, input: Tensor) -> Tensor:
+        """The module, together with what its only forward adds where that is a product of two factors."""
+        change = self._low_rank()
+        if change is None:
+            return nn.Linear.forward(self.module, input)  # type: ignore[arg-type]
+        self._changed_already = True
+        own = self.module._parameters
+        assert own["weight"] is not None
+        with blaming(self.forwards[0].method, self.forwards[0].site):
+            return low_rank_linear(input, own["weight"], own["bias"], change)
+
+    def _low_rank(self) -> LowRank | None:
+        if len(self.forwards) != 1 or self.edits or self.masters or not (self.flow.enabled and self.flow.fuses):
+            return None
+        at = self.forwards[0]
+        learned = any(tensor is not None and tensor.requires_grad for tensor in self.module._parameters.values())
+        if not hasattr(at.math, "low_rank") or isinstance(at.gate, str) or learned:
+            return None
+        with blaming(at.method, at.site):
+            change: LowRank | None = at.math.low_rank(at.params, at.site, at.tensors)
+        if change is None:
+            return None
+        scale = change.scale if at.gate is None else change.scale * at.gate
+        return change._replace(scale=scale, dropout=change.dropout if self.module.training else 0.0)
+
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         if self.edits:
             for name in (self.attribute, "bias"):
                 vars(module).pop(name, None)
             vars(module).update(self._cast)
+        done, self._changed_already = self._changed_already, False
         if output is None:
             return None
-        if self.flow.enabled:
+        if self.flow.enabled and not done:
             for at in self.forwards:
                 output = self._changed(at, module, (args, kwargs), output)
         for path in self.reads:

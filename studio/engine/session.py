@@ -15,13 +15,14 @@ from studio.datasets.encode import Encoder
 from studio.datasets.split import split_rows
 from studio.datasets.store import StoredDataset
 from studio.engine.attach import Attached, Placed, attach
-from studio.engine.batches import Row, collate, encode_rows, micro_batches
+from studio.engine.batches import Row, collate, micro_batches
 from studio.engine.build import load_base
 from studio.engine.checkpoint import latest_checkpoint, load_checkpoint
 from studio.engine.evaluate import answer_choices, eval_rows_at_once
 from studio.engine.memory import Watch, held_bytes
 from studio.engine.optimizer import build_optimizer
 from studio.engine.plugins import run_setup
+from studio.engine.row_store import encode_rows
 from studio.engine.start import take_start
 from studio.engine.tasks import batch_logits, loss_sum
 from studio.engine.telemetry import Telemetry
@@ -66,8 +67,8 @@ class Session:
 
     plan: Plan
     encoder: Encoder
-    train_rows: list[Row]
-    eval_rows: list[Row]
+    train_rows: Sequence[Row]
+    eval_rows: Sequence[Row]
     choices: list[int]
     model: nn.Module
     attached: Attached
@@ -139,7 +140,7 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
     return session
 
 
-def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, list[Row], list[Row]]:
+def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, Sequence[Row], Sequence[Row]]:
     dataset = StoredDataset(Path(plan.data_path))
     if dataset.facts.fingerprint != plan.data_fingerprint:
         raise UserError(
@@ -150,11 +151,10 @@ def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, list[Row], li
         labels=plan.labels, max_length=plan.max_length, date=plan.date,
     )  # fmt: skip
     train, held_out = split_rows(len(dataset), plan.eval_rows, plan.split_seed, plan.max_rows)
-    report = telemetry.phase("reading the data")
-    train_rows, useless = encode_rows(dataset, encoder, train, progress=report)
-    eval_rows, useless_eval = encode_rows(dataset, encoder, held_out)
-    if useless + useless_eval:
-        telemetry.notice(f"{useless + useless_eval} rows have no token to train on and are left out", "warning")
+    train_rows, eval_rows = encode_rows(dataset, encoder, train, held_out, progress=telemetry.phase("reading the data"))
+    useless = len(train) + len(held_out) - len(train_rows) - len(eval_rows)
+    if useless:
+        telemetry.notice(f"{useless} rows have no token to train on and are left out", "warning")
     return encoder, train_rows, eval_rows
 
 

@@ -17,6 +17,7 @@ from studio.simulate.values import compute, follow, invent, known, value_of
 aten = torch.ops.aten
 _SDPA = aten._scaled_dot_product_flash_attention
 _FLOPS_LIKE = {
+    aten.addmm_: aten.addmm,
     aten._scaled_dot_product_flash_attention_for_cpu: _SDPA,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: aten._scaled_dot_product_flash_attention_backward,
 }

@@ -12,7 +12,9 @@ from studio.simulate.emulator import PARTS, Flavour
 
 aten = torch.ops.aten
 ALIGNMENT, HEADER = 256, 128  # bytes
-_PRODUCTS = frozenset({aten.mm.default, aten.addmm.default, aten.bmm.default, aten.baddbmm.default})
+_PRODUCTS = frozenset(
+    {aten.mm.default, aten.addmm.default, aten.addmm_.default, aten.bmm.default, aten.baddbmm.default}
+)
 
 Scratch = Callable[[Any, Any], int]
 

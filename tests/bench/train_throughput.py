@@ -119,8 +119,8 @@ def train_theirs(plan: Plan, folder: Path, steps: int) -> Measured:
     from studio.datasets.encode import Encoder
     from studio.datasets.split import split_rows
     from studio.datasets.store import StoredDataset
-    from studio.engine.batches import encode_rows
     from studio.engine.build import DTYPES, model_class
+    from studio.engine.row_store import encode_rows
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     dataset = StoredDataset(Path(plan.data_path))
@@ -129,7 +129,7 @@ def train_theirs(plan: Plan, folder: Path, steps: int) -> Measured:
         max_length=plan.max_length, date=plan.date,
     )  # fmt: skip
     chosen, _ = split_rows(len(dataset), plan.eval_rows, plan.split_seed, plan.max_rows)
-    rows, _ = encode_rows(dataset, encoder, chosen)
+    rows = encode_rows(dataset, encoder, chosen)[0]
     base = model_class(classification=False).from_pretrained(plan.model_path, dtype=DTYPES[plan.precision])
     base.config.use_cache = False
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

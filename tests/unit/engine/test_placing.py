@@ -167,14 +167,17 @@ def test_that_a_gate_on_tokens_is_refused(llama: Path) -> None:
         tune(llama, ("mam-adapter", "kind in (attention, ffn)", {}, 0.5))
 
 
-def test_that_what_a_plugin_raises_names_it_and_the_place(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attached = tune(llama, ("lora", "role == q", {}, None))
+@pytest.mark.parametrize(("use", "function"), [("lora", "low_rank"), ("dora", "forward")])
+def test_that_what_a_plugin_raises_names_it_and_the_place(
+    llama: Path, monkeypatch: pytest.MonkeyPatch, use: str, function: str
+) -> None:
+    attached = tune(llama, (use, "role == q", {}, None))
 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("nothing left")
 
-    monkeypatch.setattr(attached.placed[0].method.math(), "forward", fail)
-    with pytest.raises(PluginError, match=r"'lora'.*ZeroDivisionError: nothing left") as caught:
+    monkeypatch.setattr(attached.placed[0].method.math(), function, fail)
+    with pytest.raises(PluginError, match=rf"'{use}'.*ZeroDivisionError: nothing left") as caught:
         logits(attached.model)
     assert caught.value.where == "layers.0.self_attn.q_proj"
 
