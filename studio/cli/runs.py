@@ -8,7 +8,7 @@ import typer
 
 from studio.cli import run_control, run_labels, run_power
 from studio.cli.arguments import Json, Out, RunName
-from studio.cli.output import output_file, print_facts, print_json, print_table, say, to_plain
+from studio.cli.output import output_file, print_facts, print_json, print_table, say
 from studio.core.errors import UserError
 from studio.core.units import format_bytes, format_count, format_number, format_seconds, format_watt_hours
 
@@ -50,7 +50,7 @@ def list_(
     )  # fmt: skip
     rows = runs.list_runs(wanted, sort=sort, limit=limit, offset=offset)
     if json:
-        print_json([{key: value for key, value in to_plain(row).items() if key != "key"} for row in rows])
+        print_json([{key: value for key, value in row._asdict().items() if key != "key"} for row in rows])
         return
     columns = ["Run", "Name", "State", "Model", "Data", "Method", ">Trainable", ">Steps", ">Eval loss", ">Time", "Tags"]
     lines = [
