@@ -408,7 +408,6 @@ def check_factors(bench: Bench, folder: Path) -> None:
     if not any(at.math.low_rank(at.params, at.site, at.tensors) for at in given):
         raise NotApplicableError("it gives no factors")
     bench.train(attached)
-    attached.flow.fuses = True
     logits, gradients = bench.logits(attached), bench.gradients(attached)
     attached.flow.fuses = False
     difference = apart(logits, bench.logits(attached))

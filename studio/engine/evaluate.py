@@ -26,11 +26,13 @@ def answer_choices(rows: Sequence[Row], *, eos_id: int | None) -> list[int]:
     With such a set, the choice with the most probable first token is what constrained decoding answers, so
     one forward pass gives the accuracy.
     """
-    completions = {tuple(row.ids[row.trained].tolist()) for row in rows}
-    firsts = {completion[0] for completion in completions if completion and completion[0] != eos_id}
-    if 2 <= len(completions) <= MOST_CHOICES and len(firsts) == len(completions):
-        return sorted(firsts)
-    return []
+    found: dict[bytes, Row] = {}
+    for row in rows:
+        found.setdefault(row.ids[row.trained].tobytes(), row)
+        if len(found) > MOST_CHOICES:
+            return []
+    firsts = {int(row.ids[row.trained][0]) for row in found.values() if row.trained.any()} - {eos_id}
+    return sorted(firsts) if len(found) >= 2 and len(firsts) == len(found) else []
 
 
 @dataclass

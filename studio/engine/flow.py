@@ -25,7 +25,7 @@ class Flow:
 
     def __init__(self, model: nn.Module) -> None:
         self.enabled = True
-        self.fuses = False  # until the forecast of a CPU's heap is fitted to it: it takes a tenth less
+        self.fuses = True
         self.tokens: Tokens | None = None
         self.outputs: dict[str, Tensor] = {}
         self.memories: dict[int, dict[Any, Any]] = {}

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from heapq import nlargest
 from pathlib import Path
 from statistics import median
 
@@ -103,7 +104,7 @@ def _measure(
 
 def _longest(rows: Sequence[Row], count: int) -> list[Row]:
     """The ``count`` longest rows, the longest last; over again where there are not so many."""
-    by_length = sorted(rows, key=lambda row: len(row.ids))[-count:]
+    by_length = nlargest(count, rows, key=lambda row: len(row.ids))[::-1]
     return [by_length[i % len(by_length)] for i in range(-count, 0)]
 
 

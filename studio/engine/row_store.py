@@ -121,7 +121,8 @@ def _open(folder: Path) -> StoredRows | None:
 
 
 def _map(path: Path, dtype: type[np.generic]) -> Any:
-    return np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+    mapped = np.memmap(path, dtype=dtype, mode="r") if path.stat().st_size else np.empty(0, dtype)
+    return np.asarray(mapped)  # of the plain kind, a small piece of which is taken in half the time
 
 
 def _write(

@@ -13,15 +13,15 @@ from studio.estimate.profile import MemoryProfile
 
 FP32 = 4
 ADAM = 8
-CPU_PROCESS_BYTES = int(0.45 * GIB)  # Python, torch and transformers before any model
+CPU_PROCESS_BYTES = int(0.40 * GIB)  # Python, torch and transformers before any model
 CUDA_CONTEXT_BYTES = int(0.5 * GIB)
 CUBLAS_BYTES = 32 * MIB
 CUDA_SLACK = 0.05  # what the caching allocator reserves beyond what lives in it
 # what the C library's heap holds beyond what lives in it, measured on a 135M decoder: returning memory to the
 # system at once would take it away, but costs half the speed
-HEAP_SLACK, HEAP_LAYERS = 0.3, 8
+HEAP_SLACK, HEAP_LAYERS = 0.15, 6
 # rows of mixed lengths leave holes of every size: fitted to whole runs of a 22M encoder and a 135M decoder
-MIXED_LENGTHS, MIXED_HOLES = 1.5, 2.7
+MIXED_LENGTHS, MIXED_HOLES = 1.5, 1.4
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,6 @@ def test_that_what_a_plugin_raises_names_it_and_the_place(
     llama: Path, monkeypatch: pytest.MonkeyPatch, use: str, function: str
 ) -> None:
     attached = tune(llama, (use, "role == q", {}, None))
-    attached.flow.fuses = True
 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("nothing left")

@@ -50,7 +50,6 @@ def ours(folder: Path, dtype: torch.dtype, dropout: float) -> Tuned:
     params: Params = method.module.Params.model_validate({"rank": RANK, "dropout": dropout})
     placed = Placed(method, params, tuple(select(sites, EVERY_MAP)))
     attached = attach(model, [placed], sites=sites, train_head=False, seed=0)
-    attached.flow.fuses = True
     return model.model, list(attached.tensors.values())
 
 
