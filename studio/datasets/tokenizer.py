@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,11 @@ class ModelTokenizer:
         self.pad_id = self._pad_id(folder)
         self.prefix_ids = self._prefix_ids()
         self.controls = self._controls()
-        self._literal = _literal(self._continuing)
+
+    @cached_property
+    def _literal(self) -> "Tokenizer":
+        """For text that names control tokens, which few rows do."""
+        return _literal(self._continuing)
 
     def encode(self, text: str, own: Sequence[Span] = (), *, continues: bool = False) -> list[int]:
         """Ids without special tokens added; ``continues`` if other text comes before.

@@ -1,10 +1,13 @@
 """Held-out metrics of the model as it stands."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from studio.core.plan import Plan
@@ -20,18 +23,20 @@ def eval_rows_at_once(plan: Plan) -> int:
     return max(plan.micro_batch, LEAST_ROWS_AT_ONCE)
 
 
-def answer_choices(rows: Sequence[Row], *, eos_id: int | None) -> list[int]:
+def answer_choices(completions: Iterable[NDArray[np.integer[Any]]], *, eos_id: int | None) -> list[int]:
     """First tokens of the completions, if they form a small closed set told apart by that token; else none.
 
     With such a set, the choice with the most probable first token is what constrained decoding answers, so
     one forward pass gives the accuracy.
     """
-    found: dict[bytes, Row] = {}
-    for row in rows:
-        found.setdefault(row.ids[row.trained].tobytes(), row)
-        if len(found) > MOST_CHOICES:
-            return []
-    firsts = {int(row.ids[row.trained][0]) for row in found.values() if row.trained.any()} - {eos_id}
+    found: dict[bytes, int | None] = {}
+    for ids in completions:
+        name = ids.tobytes()
+        if name not in found:
+            found[name] = int(ids[0]) if len(ids) else None
+            if len(found) > MOST_CHOICES:
+                return []
+    firsts = {first for first in found.values() if first is not None} - {eos_id}
     return sorted(firsts) if len(found) >= 2 and len(firsts) == len(found) else []
 
 

@@ -1,5 +1,6 @@
 """One worker session of a run, from its folder to its result."""
 
+import gc
 import time
 
 from studio.core import events as ev
@@ -25,6 +26,8 @@ def run(folder: RunFolder, telemetry: Telemetry, meter: EnergyMeter) -> RunState
     plan = Plan.model_validate(read_json(folder.plan))
     control = ControlReader(folder.control)
     session = open_session(plan, folder.checkpoints, telemetry)
+    gc.freeze()  # what is loaded stays: collections need not look at it
+    gc.enable()
     clock = Clock(session, telemetry, meter.total, started=started)
     telemetry.emit(ev.Resumed(time.time(), session.progress.step))
     telemetry.state("running")

@@ -22,7 +22,7 @@ from studio.engine.evaluate import answer_choices, eval_rows_at_once
 from studio.engine.memory import Watch, held_bytes
 from studio.engine.optimizer import build_optimizer
 from studio.engine.plugins import run_setup
-from studio.engine.row_store import encode_rows
+from studio.engine.row_store import StoredRows, encode_rows
 from studio.engine.start import take_start
 from studio.engine.tasks import batch_logits, loss_sum
 from studio.engine.telemetry import Telemetry
@@ -122,7 +122,7 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
         encoder=encoder,
         train_rows=train_rows,
         eval_rows=eval_rows,
-        choices=answer_choices(train_rows, eos_id=encoder.eos_id) if plan.task == "sft" else [],
+        choices=answer_choices(train_rows.completions(), eos_id=encoder.eos_id) if plan.task == "sft" else [],
         model=model,
         attached=attached,
         optimizer=build_optimizer(attached, learning_rate=plan.learning_rate, weight_decay=plan.weight_decay),
@@ -140,7 +140,7 @@ def open_session(plan: Plan, checkpoints: Path, telemetry: Telemetry) -> Session
     return session
 
 
-def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, Sequence[Row], Sequence[Row]]:
+def _load_rows(plan: Plan, telemetry: Telemetry) -> tuple[Encoder, StoredRows, StoredRows]:
     dataset = StoredDataset(Path(plan.data_path))
     if dataset.facts.fingerprint != plan.data_fingerprint:
         raise UserError(

@@ -1,5 +1,6 @@
 """``python -m studio.worker RUN_DIR``: train one run; the boundary that turns every failure into an event."""
 
+import gc
 import os
 import platform
 import sys
@@ -34,6 +35,7 @@ def main(argv: list[str]) -> int:
 
 def _train(folder: RunFolder, log: EventLog) -> None:
     log.append(ev.PhaseChanged(time.time(), "starting PyTorch"))
+    gc.disable()  # until everything is loaded, which makes many objects and hardly a cycle
     import torch
 
     from studio.devices import EnergyMeter, Sampler, list_devices
