@@ -1,7 +1,7 @@
 """Where the time of one training step goes, by phase and class of operator.
 
 Run it by hand on an idle machine, with the starter pack in the libraries:
-``python -m tests.bench.step_profile [--precision fp32] [--task completion]``.
+``python -m tests.bench.step_profile [--precision fp32] [--case lora-completion]``.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from studio.engine.loop import step_over
 from studio.engine.session import Session, open_session
 from studio.engine.telemetry import Telemetry
 from studio.rundir.log import EventLog
-from tests.bench.train_throughput import TASKS, batches_of, make_plan
+from tests.bench.train_throughput import CASES, batches_of, make_plan
 
 FLASH = "_scaled_dot_product_flash_attention_for_cpu"
 CLASSES = {
@@ -36,10 +36,10 @@ STEPS, MOST = 3, 30
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
-    options.add_argument("--task", default="completion", choices=list(TASKS))
+    options.add_argument("--case", default="lora-completion", choices=list(CASES))
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        show(make_plan(chosen.task, chosen.precision), Path(place))
+        show(make_plan(chosen.case, chosen.precision), Path(place))
 
 
 def show(plan: Plan, folder: Path) -> None:

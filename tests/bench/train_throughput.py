@@ -1,10 +1,10 @@
-"""How fast and how small training is beside transformers' Trainer with peft, on the same rows and tensors.
+"""How fast and how small training is beside transformers' Trainer, with peft where it has the method.
 
 Run it by hand on an idle machine, with the starter pack in the libraries:
-``python -m tests.bench.train_throughput [--precision fp32] [--steps 12] [--rounds 2] [--task completion text]``.
-Both sides train SmolLM2-135M with LoRA of rank 8 on all seven projections, on the same batches of eight BoolQ rows in
-the same order, batches of like lengths, from the same start, with AdamW at one rate; each in a process of its own, in
-turn. The first two steps are warm-up. The peak is of the whole process, as the operating system tells.
+``python -m tests.bench.train_throughput [--precision fp32] [--steps 12] [--rounds 2] [--cases lora-completion …]``.
+Both sides train the same tensors from the same start on the same batches of eight rows in the same order, batches of
+like lengths, with AdamW at one rate; each in a process of its own, in turn. The first two steps are warm-up. The peak
+is of the whole process, as the operating system tells.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,88 @@ import numpy as np
 from studio.core.plan import Plan
 from studio.core.units import format_bytes
 
-MODEL, BATCH, WARM_UP, RATE = "library:smollm2-135m-instruct", 8, 2, 2e-4
-TASKS: dict[str, dict[str, Any]] = {
-    "completion": {"source": "library:boolq"},
-    "text": {
-        "source": "library:boolq", "format": "text",
-        "columns": {"text": "{passage}\nQuestion: {question}?\nAnswer: {label}"},
-    },
-}  # fmt: skip
+DECODER, ENCODER = "library:smollm2-135m-instruct", "library:minilm-l6"
+BATCH, WARM_UP, RATE, RANK = 8, 2, 2e-4, 8
+MAPS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+BOOLQ = {"source": "library:boolq", "max_rows": 1000}
+TEXT = {**BOOLQ, "format": "text", "columns": {"text": "{passage}\nQuestion: {question}?\nAnswer: {label}"}}
+IMDB = {"source": "library:imdb-sample", "max_rows": 1000, "max_length": 256}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What both sides train; ``theirs`` gives the other side's model its method."""
+
+    use: str
+    theirs: Callable[[Any], Any]
+    params: dict[str, Any] = field(default_factory=dict)
+    model: str = DECODER
+    data: dict[str, Any] = field(default_factory=lambda: BOOLQ)
+    task: str = "sft"
+    same_start: bool = True  # False where each side chooses its tensors by chance
+
+
+def peft_lora(base: Any) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(base, LoraConfig(r=RANK, lora_alpha=16, target_modules=MAPS, task_type="CAUSAL_LM"))
+
+
+def peft_encoder_lora(base: Any) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(
+        base, LoraConfig(r=RANK, lora_alpha=16, target_modules=["query", "value"], task_type="SEQ_CLS")
+    )
+
+
+def peft_prompt(base: Any) -> Any:
+    from peft import PromptTuningConfig, get_peft_model
+
+    return get_peft_model(base, PromptTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM"))
+
+
+def peft_sparse(base: Any) -> Any:
+    from peft import ShiraConfig, get_peft_model
+
+    return get_peft_model(base, ShiraConfig(r=RANK, target_modules=MAPS, task_type="CAUSAL_LM"))
+
+
+def plain(base: Any) -> Any:
+    """The model itself; which of its tensors learn is told by those that learn on our side."""
+    return base
+
+
+def plain_adapters(base: Any) -> Any:
+    """Bottlenecks written as modules, for which peft has no method."""
+    from torch import nn
+    from torch.nn.functional import gelu
+
+    class Adapted(nn.Linear):
+        def forward(self, input: Any) -> Any:
+            y = super().forward(input)
+            return y + self.up(gelu(self.down(y)))
+
+    base.requires_grad_(False)
+    for module in list(base.modules()):
+        for name in ("o_proj", "down_proj"):
+            child = getattr(module, name, None)
+            if child is not None:
+                child.__class__ = Adapted
+                child.down, child.up = nn.Linear(child.out_features, 64), nn.Linear(64, child.out_features)
+    return base
+
+
+LORA = {"rank": RANK, "alpha": 16.0}
+CASES = {
+    "lora-completion": Case("lora", peft_lora, LORA),
+    "lora-text": Case("lora", peft_lora, LORA, data=TEXT),
+    "encoder-lora": Case("lora", peft_encoder_lora, LORA, ENCODER, IMDB, "classification"),
+    "encoder-full": Case("full", plain, {}, ENCODER, IMDB, "classification"),
+    "adapter": Case("houlsby-adapter", plain_adapters, {"bottleneck": 64}),
+    "prompt": Case("prompt-tuning", peft_prompt, {"tokens": 20}),
+    "sparse-mask": Case("sparse-mask", peft_sparse, {"count": 2_442_240}, same_start=False),
+}
 
 
 @dataclass(frozen=True)
@@ -48,17 +122,21 @@ class Measured:
         return self.tokens / self.seconds
 
 
-def make_plan(task: str, precision: str) -> Plan:
+def make_plan(name: str, precision: str) -> Plan:
     """The plan as the studio makes it, every choice that is not part of the comparison left to it."""
     from studio.service.plan_run import plan_run
 
+    case = CASES[name]
+    placement: dict[str, Any] = {"use": case.use, "params": case.params}
+    if name == "encoder-lora":
+        placement["where"] = "role in (q, v)"
     train = {
         "effective_batch": BATCH, "max_steps": 100, "learning_rate": RATE, "schedule": "constant", "warmup": 0,
         "precision": precision, "device": "cpu",
     }  # fmt: skip
     outcome = plan_run({
-        "model": {"source": MODEL}, "data": {"max_rows": 1000, "split": {"eval": 8}, **TASKS[task]},
-        "method": {"placements": [{"use": "lora", "params": {"rank": 8, "alpha": 16.0}}]}, "train": train,
+        "model": {"source": case.model}, "data": {"split": {"eval": 8}, **case.data}, "task": case.task,
+        "method": {"placements": [placement]}, "train": train,
     })  # fmt: skip
     assert outcome.plan is not None, outcome.problems
     return outcome.plan
@@ -86,7 +164,7 @@ def measure(step: Callable[[list[int]], tuple[float, int]], batches: list[list[i
     return Measured(tokens, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, losses)
 
 
-def train_ours(plan: Plan, folder: Path, steps: int) -> Measured:
+def train_ours(plan: Plan, folder: Path, steps: int, _: str) -> Measured:
     """The engine's own step; what the factors started from is left for the other side."""
     from safetensors.torch import save_file
 
@@ -108,11 +186,38 @@ def train_ours(plan: Plan, folder: Path, steps: int) -> Measured:
     return measure(step, batches_of([len(row.ids) for row in rows], steps))
 
 
-def train_theirs(plan: Plan, folder: Path, steps: int) -> Measured:
-    """transformers' Trainer over peft's model, its base in the plan's precision, without a cache."""
+def begin_alike(model: Any, base: Any, start: Path, *, copied: bool) -> None:
+    """Give the tensors that learn the values from which ours began; plain modules learn what learns on our side."""
     import torch
-    from peft import LoraConfig, get_peft_model
     from safetensors.torch import load_file
+
+    ours = {key.split(".", 1)[1]: tensor for key, tensor in load_file(start).items()}
+    prefix = f"{base.base_model_prefix}."
+    names = {
+        "base_model.model.": "", ".modules_to_save": "", ".default": "", ".lora_A.weight": ".A", ".lora_B.weight": ".B",
+        "prompt_encoder.embedding.weight": ".tokens",
+    }  # fmt: skip
+    learning, tensors = 0, 0
+    with torch.no_grad():
+        for path, tensor in model.named_parameters():
+            name = path
+            for theirs, own in names.items():
+                name = name.replace(theirs, own)
+            name = name.removeprefix(prefix)
+            if model is base:
+                tensor.requires_grad_(name in ours)
+            if tensor.requires_grad and copied:
+                tensor.copy_(ours[name])
+                tensors += 1
+            learning += tensor.numel() * tensor.requires_grad
+    expected = sum(tensor.numel() for tensor in ours.values())
+    if learning != expected or tensors != copied * len(ours):
+        raise SystemExit(f"{learning:,} parameters learn there and {expected:,} here")
+
+
+def train_theirs(plan: Plan, folder: Path, steps: int, name: str) -> Measured:
+    """transformers' Trainer over the case's model, its base in the plan's precision, without a cache."""
+    import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments
     from transformers.utils import logging
 
@@ -130,16 +235,13 @@ def train_theirs(plan: Plan, folder: Path, steps: int) -> Measured:
     )  # fmt: skip
     chosen, _ = split_rows(len(dataset), plan.eval_rows, plan.split_seed, plan.max_rows)
     rows = encode_rows(dataset, encoder, chosen)[0]
-    base = model_class(classification=False).from_pretrained(plan.model_path, dtype=DTYPES[plan.precision])
+    classes = plan.task == "classification"
+    options = {"num_labels": len(plan.labels)} if classes else {}
+    base = model_class(classification=classes).from_pretrained(plan.model_path, dtype=DTYPES[plan.precision], **options)
     base.config.use_cache = False
-    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    model = get_peft_model(base, LoraConfig(r=8, lora_alpha=16, target_modules=targets, task_type="CAUSAL_LM"))
-    start = load_file(folder / "start")
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            if tensor.requires_grad:
-                site, _, factor = name.removeprefix("base_model.model.model.").rpartition(".lora_")
-                tensor.copy_(start[f"0.{site}.{factor[0]}"])
+    base.config.pad_token_id = encoder.pad_id
+    model = CASES[name].theirs(base)
+    begin_alike(model, base, folder / "start", copied=CASES[name].same_start)
 
     def pad(batch: list[int]) -> dict[str, torch.Tensor]:
         longest = max(len(rows[i].ids) for i in batch)
@@ -149,7 +251,9 @@ def train_theirs(plan: Plan, folder: Path, steps: int) -> Measured:
             row = rows[i]
             ids[place, : len(row.ids)], mask[place, : len(row.ids)] = row.ids, 1
             labels[place, : len(row.ids)] = np.where(row.trained, row.ids, -100)
-        return {name: torch.from_numpy(a) for name, a in
+        if classes:
+            labels = np.array([rows[i].label for i in batch])
+        return {key: torch.from_numpy(array) for key, array in
                 (("input_ids", ids), ("labels", labels), ("attention_mask", mask))}  # fmt: skip
 
     batches = batches_of([len(row.ids) for row in rows], steps)
@@ -182,55 +286,56 @@ def train_theirs(plan: Plan, folder: Path, steps: int) -> Measured:
     return Measured(tokens, times[-1] - times[2 * WARM_UP], peak, losses)
 
 
-SIDES = {"ours": train_ours, "Trainer + peft": train_theirs}
+SIDES = {"ours": train_ours, "theirs": train_theirs}
 
 
-def run_side(side: str, plan: Plan, folder: Path, steps: int) -> Measured:
+def run_side(side: str, case: str, plan: Plan, folder: Path, steps: int) -> Measured:
     """Measure a side in a process of its own."""
     (folder / "plan.json").write_text(plan.model_dump_json())
-    command = [sys.executable, "-m", "tests.bench.train_throughput", "--side", side, str(folder), "--steps", str(steps)]
+    command = [sys.executable, "-m", "tests.bench.train_throughput", "--side", side, case, str(folder)]
+    command += ["--steps", str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def compare(task: str, precision: str, steps: int, rounds: int) -> None:
+def compare(name: str, precision: str, steps: int, rounds: int) -> None:
     """Measure both sides in turn and print the table of a task."""
-    plan = make_plan(task, precision)
+    plan = make_plan(name, precision)
     found: dict[str, list[Measured]] = {side: [] for side in SIDES}
     print(
-        f"\n{task}, {precision}: {steps} steps of {BATCH} rows, packing {plan.packing}, micro-batch {plan.micro_batch}"
+        f"\n{name}, {precision}: {steps} steps of {BATCH} rows, packing {plan.packing}, micro-batch {plan.micro_batch}"
     )
     with tempfile.TemporaryDirectory() as place:
         for _ in range(rounds):
             for side in SIDES:
-                measured = run_side(side, plan, Path(place), steps)
+                measured = run_side(side, name, plan, Path(place), steps)
                 found[side].append(measured)
                 print(f"  {side:16} {measured.rate:8.1f} tokens/s {format_bytes(measured.peak_bytes):>10}", flush=True)
     ours, theirs = (max(measured, key=lambda m: m.rate) for measured in found.values())
     apart = max(abs(a - b) for a, b in zip(ours.losses, theirs.losses, strict=True))
     print(f"  {ours.rate / theirs.rate:.2f} x tokens/s, {ours.peak_bytes / theirs.peak_bytes:.2f} x peak, "
           f"losses at most {apart:.1e} apart")  # fmt: skip
-    for name, measured in (("ours", ours), ("theirs", theirs)):
-        print(f"  {name:6} {' '.join(f'{loss:.4f}' for loss in measured.losses)}")
+    for side, measured in (("ours", ours), ("theirs", theirs)):
+        print(f"  {side:6} {' '.join(f'{loss:.4f}' for loss in measured.losses)}")
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
-    options.add_argument("--task", nargs="+", default=list(TASKS), choices=list(TASKS))
+    options.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     options.add_argument("--steps", type=int, default=12)
     options.add_argument("--rounds", type=int, default=2)
-    options.add_argument("--side", nargs=2, metavar=("SIDE", "FOLDER"))
+    options.add_argument("--side", nargs=3, metavar=("SIDE", "CASE", "FOLDER"))
     chosen = options.parse_args()
     if chosen.side:
-        folder = Path(chosen.side[1])
-        plan = Plan.model_validate_json((folder / "plan.json").read_text())
-        print(json.dumps(asdict(SIDES[chosen.side[0]](plan, folder, chosen.steps))))
+        side, case, folder = chosen.side
+        plan = Plan.model_validate_json((Path(folder) / "plan.json").read_text())
+        print(json.dumps(asdict(SIDES[side](plan, Path(folder), chosen.steps, case))))
         return
-    for task in chosen.task:
-        compare(task, chosen.precision, chosen.steps, chosen.rounds)
+    for name in chosen.cases:
+        compare(name, chosen.precision, chosen.steps, chosen.rounds)
 
 
 if __name__ == "__main__":
