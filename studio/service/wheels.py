@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
@@ -148,12 +149,12 @@ def _watch(
 
 
 def _size(folder: Path) -> int:
+    """Bytes of the largest file in a folder from which pip takes files and folders away meanwhile."""
     largest = 0
-    for path in folder.rglob("*"):
-        try:
-            largest = max(largest, path.stat().st_size)
-        except FileNotFoundError:  # pip has just moved it
-            continue
+    for inside, _, names in os.walk(folder):  # which passes over folders that are gone
+        for name in names:
+            with suppress(FileNotFoundError):
+                largest = max(largest, Path(inside, name).stat().st_size)
     return largest
 
 

@@ -3,11 +3,13 @@
 import hashlib
 import io
 import os
+import shutil
 import stat
 import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -144,3 +146,24 @@ def test_that_unpacking_can_be_cancelled(tmp_path: Path) -> None:
     path.write_bytes(zipped(MEMBERS))
     with pytest.raises(Cancelled):
         unpack(path, "pkg/", ("",), tmp_path / "out", ignore_progress, lambda: True)
+
+
+def test_that_folders_which_pip_removes_meanwhile_do_not_stop_a_download(tmp_path: Path) -> None:
+    done = Event()
+
+    def come_and_go() -> None:
+        while not done.is_set():
+            nested = tmp_path / "pip-unpack" / "inner"
+            nested.mkdir(parents=True)
+            (nested / "part").write_bytes(b"1234")
+            shutil.rmtree(tmp_path / "pip-unpack")
+
+    (tmp_path / "stays").write_bytes(b"123")
+    thread = Thread(target=come_and_go)
+    thread.start()
+    try:
+        sizes = {wheels._size(tmp_path) for _ in range(2000)}
+    finally:
+        done.set()
+        thread.join()
+    assert sizes <= {3, 4}
