@@ -27,7 +27,7 @@ def run(folder: RunFolder, telemetry: Telemetry, meter: EnergyMeter) -> RunState
     control = ControlReader(folder.control)
     session = open_session(plan, folder.checkpoints, telemetry)
     gc.freeze()  # what is loaded stays: collections need not look at it
-    gc.enable()
+    gc.set_threshold(700)  # Python's own, whatever served the start: garbage of a step may hold tensors
     clock = Clock(session, telemetry, meter.total, started=started)
     telemetry.emit(ev.Resumed(time.time(), session.progress.step))
     telemetry.state("running")

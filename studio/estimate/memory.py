@@ -20,7 +20,7 @@ CUDA_SLACK = 0.05  # what the caching allocator reserves beyond what lives in it
 # what the C library's heap holds beyond what lives in it, measured on a 135M decoder: returning memory to the
 # system at once would take it away, but costs half the speed
 HEAP_SLACK, HEAP_LAYERS = 0.15, 6
-# rows of mixed lengths leave holes of every size: fitted to whole runs of a 22M encoder and a 135M decoder
+# rows of mixed lengths leave holes of every size: fitted to steps of a 135M decoder on ordinary and on the longest rows
 MIXED_LENGTHS, MIXED_HOLES = 1.5, 1.4
 
 

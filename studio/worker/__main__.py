@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
 
 def _train(folder: RunFolder, log: EventLog) -> None:
     log.append(ev.PhaseChanged(time.time(), "starting PyTorch"))
-    gc.disable()  # until everything is loaded, which makes many objects and hardly a cycle
+    gc.set_threshold(50_000)  # starting makes many objects and hardly a cycle
     import torch
 
     from studio.devices import EnergyMeter, Sampler, list_devices

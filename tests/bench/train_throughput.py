@@ -42,6 +42,7 @@ class Case:
     model: str = DECODER
     data: dict[str, Any] = field(default_factory=lambda: BOOLQ)
     task: str = "sft"
+    where: str | None = None
     same_start: bool = True  # False where each side chooses its tensors by chance
 
 
@@ -100,7 +101,7 @@ LORA = {"rank": RANK, "alpha": 16.0}
 CASES = {
     "lora-completion": Case("lora", peft_lora, LORA),
     "lora-text": Case("lora", peft_lora, LORA, data=TEXT),
-    "encoder-lora": Case("lora", peft_encoder_lora, LORA, ENCODER, IMDB, "classification"),
+    "encoder-lora": Case("lora", peft_encoder_lora, LORA, ENCODER, IMDB, "classification", "role in (q, v)"),
     "encoder-full": Case("full", plain, {}, ENCODER, IMDB, "classification"),
     "adapter": Case("houlsby-adapter", plain_adapters, {"bottleneck": 64}),
     "prompt": Case("prompt-tuning", peft_prompt, {"tokens": 20}),
@@ -127,9 +128,7 @@ def make_plan(name: str, precision: str) -> Plan:
     from studio.service.plan_run import plan_run
 
     case = CASES[name]
-    placement: dict[str, Any] = {"use": case.use, "params": case.params}
-    if name == "encoder-lora":
-        placement["where"] = "role in (q, v)"
+    placement = {"use": case.use, "params": case.params, "where": case.where}
     train = {
         "effective_batch": BATCH, "max_steps": 100, "learning_rate": RATE, "schedule": "constant", "warmup": 0,
         "precision": precision, "device": "cpu",

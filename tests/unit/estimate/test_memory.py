@@ -156,7 +156,7 @@ def test_that_the_total_is_near_the_peak_of_a_real_process(
         ({"mean": 19.6, "p50": 18, "p95": 31, "longest": 57, "trained": 2.2, "sampled": 1000}, 96, 8, 1179),
     ],
 )
-def test_that_whole_runs_on_rows_of_mixed_lengths_are_foreseen(
+def test_that_steps_on_rows_of_mixed_lengths_are_foreseen(
     facts: dict[str, float], longest_row: int, batch: int, measured_mib: int
 ) -> None:
     """Peaks after steps on ordinary rows and on the longest (BoolQ and the quickstart) on the same machine."""
