@@ -1,5 +1,6 @@
 """Measures how long the window does not answer."""
 
+import os
 from pathlib import Path
 
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
@@ -8,22 +9,25 @@ from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 class Heartbeat:
     """A timer that should beat every 5 ms; what it is late is a pause of the window.
 
-    Time in which the machine let this process wait for a processor is not the window's fault and not counted.
+    Time in which the machine let this process wait for a processor is not the window's fault and not counted,
+    nor is time that the host of a virtual machine took from the processor it had.
     """
 
     def __init__(self, owner: QObject) -> None:
         self._clock = QElapsedTimer()
         self._clock.start()
-        self._waited_ms = _waited_ms()
+        self._waited_ms, self._stolen_ms = _waited_ms(), _stolen_ms()
         self._gaps: list[float] = []
         self._timer = QTimer(owner, interval=5)
         self._timer.timeout.connect(self._beat)
         self._timer.start()
 
     def _beat(self) -> None:
-        gap, waited_ms = self._clock.restart(), _waited_ms()
-        self._gaps.append(gap - max(0.0, waited_ms - self._waited_ms))  # the sum falls when a thread ends
-        self._waited_ms = waited_ms
+        gap, waited_ms, stolen_ms = self._clock.restart(), _waited_ms(), _stolen_ms()
+        waited = max(0.0, waited_ms - self._waited_ms)  # the sum falls when a thread ends
+        stolen = max((now - before for now, before in zip(stolen_ms, self._stolen_ms, strict=True)), default=0.0)
+        self._gaps.append(gap - waited - stolen)
+        self._waited_ms, self._stolen_ms = waited_ms, stolen_ms
 
     def stop(self) -> None:
         self._timer.stop()
@@ -44,3 +48,13 @@ def _waited_ms() -> float:
         except (OSError, IndexError):  # the thread ended just now
             continue
     return waited_ns / 1e6
+
+
+def _stolen_ms() -> list[float]:
+    """How long the host ran something else on each processor while the processor had work; empty where Linux is not."""
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return []
+    tick_ms = 1000 / os.sysconf("SC_CLK_TCK")
+    return [int(line.split()[8]) * tick_ms for line in lines if line.startswith("cpu") and line[3].isdigit()]

@@ -92,6 +92,10 @@ class Canvas(pg.GraphicsView):  # type: ignore[misc]  # pyqtgraph has no types
             curve.item.setData(x, np.where(finite, y, np.nan), connect="finite", skipFiniteCheck=False)
             curve.bad_item.setData(x[~finite], _beside(y, finite))
 
+    def settle(self) -> None:
+        """Find the ranges of what was drawn now: found while painting, they have everything painted twice."""
+        self.view.prepareForPaint()
+
     def set_band(self, band: Band | None) -> None:
         """A horizontal band behind the curves, and a line at its middle; None takes it away."""
         if self._band is None or self._middle is None:

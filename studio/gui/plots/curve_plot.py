@@ -132,17 +132,17 @@ class CurvePlot(QWidget):
 
     def draw(self) -> None:
         """Bring the drawing up to date; the queue of plots calls this once the plotting library is there."""
-        if self.canvas is None:
-            self._make_canvas()
+        canvas = self.canvas or self._make_canvas()
         for key, curve in self._curves.items():
-            if curve.dirty and self.canvas is not None:
-                self.canvas.draw(key, curve.x, curve.y)
+            if curve.dirty:
+                canvas.draw(key, curve.x, curve.y)
                 curve.dirty = False
+        canvas.settle()
         if self._table_button.isChecked():
             self._show_values()
         self._refresh_readout()
 
-    def _make_canvas(self) -> None:
+    def _make_canvas(self) -> "Canvas":
         from studio.gui.plots.canvas import Axes, Canvas
 
         canvas = self.canvas = Canvas(Axes(**self._axes))  # type: ignore[arg-type]
@@ -158,6 +158,7 @@ class CurvePlot(QWidget):
         canvas.pointer_left.connect(self._leave_pointer)
         self._stack.addWidget(canvas)
         self._toggle_table(self._table_button.isChecked())
+        return canvas
 
     def _build(self) -> None:
         self._heading = QLabel(self.title)
