@@ -3,6 +3,7 @@
 Run it by hand: ``python -m tests.bench.process_memory``; each case runs in its own process.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+
+from studio.service.start_run import worker_settings
 
 CASES = (
     "1 64 6 bf16 False", "4 256 25 bf16 False", "4 256 256 bf16 False", "4 256 25 bf16 True", "4 256 256 bf16 True",
@@ -124,8 +127,9 @@ def main() -> None:
         make_model(Path(folder))
         for words in CASES:
             subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", "tests.bench.process_memory", folder, words], check=True
-            )
+                [sys.executable, "-W", "ignore", "-m", "tests.bench.process_memory", folder, words],
+                check=True, env={**os.environ, **worker_settings()},
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

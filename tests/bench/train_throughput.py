@@ -3,12 +3,13 @@
 Run it by hand on an idle machine, with the starter pack in the libraries:
 ``python -m tests.bench.train_throughput [--precision fp32] [--steps 12] [--rounds 2] [--cases lora-completion …]``.
 Both sides train the same tensors from the same start on the same batches of eight rows in the same order, batches of
-like lengths, with AdamW at one rate; each in a process of its own, in turn. The first two steps are warm-up. The peak
-is of the whole process, as the operating system tells.
+like lengths, with AdamW at one rate; each in a process of its own, in turn, ours in the environment that the studio
+gives to its workers. The first two steps are warm-up. The peak is of the whole process, as the operating system tells.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import numpy as np
 
 from studio.core.plan import Plan
 from studio.core.units import format_bytes
+from studio.service.start_run import worker_settings
 
 DECODER, ENCODER = "library:smollm2-135m-instruct", "library:minilm-l6"
 BATCH, WARM_UP, RATE, RANK = 8, 2, 2e-4, 8
@@ -293,7 +295,8 @@ def run_side(side: str, case: str, plan: Plan, folder: Path, steps: int) -> Meas
     (folder / "plan.json").write_text(plan.model_dump_json())
     command = [sys.executable, "-m", "tests.bench.train_throughput", "--side", side, case, str(folder)]
     command += ["--steps", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    settings = worker_settings() if side == "ours" else {}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **settings})
     if done.returncode:
         raise SystemExit(done.stderr)
     return Measured(**json.loads(done.stdout.splitlines()[-1]))
