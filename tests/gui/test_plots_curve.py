@@ -146,6 +146,19 @@ def test_that_ten_thousand_points_are_drawn_in_well_under_a_frame_of_a_slow_scre
     assert time.perf_counter() - began < 0.25
 
 
+def test_that_new_values_are_painted_once(plot: CurvePlot, qtbot: QtBot) -> None:
+    show(plot, qtbot)
+    qtbot.wait(50)
+    painted: list[object] = []
+    drawn(plot).scene().sigPrepareForPaint.connect(lambda: painted.append(None))
+    QApplication.processEvents()
+    painted.clear()
+    plot.set_data("raw", X, X * 3)  # another range, and other words at the axes
+    plot.draw()
+    qtbot.wait(50)
+    assert len(painted) == 1
+
+
 def test_that_qt_does_not_lose_count_of_none() -> None:
     """PySide6 6.12 under Python 3.11 drops a reference at each call and aborts after some thousand."""
     code = (
