@@ -118,6 +118,6 @@ def _tokens_of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tokens | N
     if not isinstance(attended, Tensor) or attended.dim() != 2:
         attended = torch.ones(len(ids), past + ids.shape[1], dtype=torch.long, device=ids.device)
     mask = attended[:, -ids.shape[1] :].bool()
-    positions = torch.arange(past, past + ids.shape[1], device=ids.device).expand_as(ids)
+    positions = (attended.cumsum(1) - 1).clamp_min(0)[:, -ids.shape[1] :]  # padding may stand before a shorter prompt
     lengths = attended.sum(1, keepdim=True).expand_as(ids)
     return Tokens(mask, positions, mask if past == 0 else ~everything, lengths)

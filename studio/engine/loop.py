@@ -179,7 +179,7 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
         with session.watch.during("writing samples"):
             samples = write_samples(
                 session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device,
-                cache=not session.attached.recomputes,
+                at_once=session.eval_batch, cache=not session.attached.recomputes,
             )  # fmt: skip
         telemetry.emit(ev.Sampled(time.time(), progress.step, samples))
     if progress.step == 0:

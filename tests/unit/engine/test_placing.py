@@ -182,7 +182,7 @@ def test_that_what_a_plugin_raises_names_it_and_the_place(
     assert caught.value.where == "layers.0.self_attn.q_proj"
 
 
-@pytest.mark.parametrize("use", ["prompt-tuning", "prefix-tuning"])
+@pytest.mark.parametrize("use", ["prompt-tuning", "prefix-tuning", "reft"])
 def test_that_written_text_is_what_the_whole_sequence_would_say(
     llama: Path, tmp_path: Path, use: str, open_telemetry: Any
 ) -> None:
@@ -193,8 +193,9 @@ def test_that_written_text_is_what_the_whole_sequence_would_say(
     stir(session.attached, std=1.0)
     rows = session.eval_rows[:3]
     written = write_samples(
-        session.model, rows, session.encoder, device="cpu", cache=not session.attached.recomputes, most_new=6
-    )
+        session.model, rows, session.encoder, device="cpu", at_once=3, cache=not session.attached.recomputes,
+        most_new=6,
+    )  # fmt: skip
     session.model.eval()
     for row, sample in zip(rows, written, strict=True):
         ids = torch.from_numpy(row.ids[: int(row.trained.argmax())])[None]
