@@ -176,11 +176,8 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
     metrics = with_fewer_rows(session, telemetry, session.eval_batch, lambda rows: _evaluated(session, rows, report))
     telemetry.emit(ev.Evaluated(time.time(), progress.step, metrics, time.monotonic() - started))
     if plan.task == "sft":
-        with session.watch.during("writing samples"):
-            samples = write_samples(
-                session.model, session.eval_rows[:SAMPLES], session.encoder, device=plan.device,
-                at_once=session.eval_batch, cache=not session.attached.recomputes,
-            )  # fmt: skip
+        at_once = min(SAMPLES, session.eval_batch)
+        samples = with_fewer_rows(session, telemetry, at_once, lambda rows: _sampled(session, rows))
         telemetry.emit(ev.Sampled(time.time(), progress.step, samples))
     if progress.step == 0:
         return False
@@ -189,6 +186,15 @@ def _evaluate(session: Session, telemetry: Telemetry) -> bool:
         return True
     progress.evals_since_best += 1
     return False
+
+
+def _sampled(session: Session, rows: int) -> list[dict[str, str]]:
+    """What the model writes for the first held-out rows, so many at once."""
+    with session.watch.during("writing samples", rows):
+        return write_samples(
+            session.model, session.eval_rows[:SAMPLES], session.encoder, device=session.plan.device, at_once=rows,
+            cache=not session.attached.recomputes,
+        )  # fmt: skip
 
 
 def _evaluated(session: Session, rows: int, report: Callable[[float], None]) -> dict[str, float]:

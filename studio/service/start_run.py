@@ -22,7 +22,7 @@ from studio.service.simulation import warm_simulator
 
 _FOR_SPEED = {
     # Threads that spin while they wait make training several times slower as soon as anything else, the window for
-    # one, wants a core; that never spin, slower by a third where nothing does. So they spin for half a millisecond.
+    # one, wants a core; that never spin, slower by a third where nothing does. So they spin for a while.
     "OMP_WAIT_POLICY": "passive",
     "GOMP_SPINCOUNT": "10000",
     # The heap keeps what a step frees, in huge pages: else each step has the system clear the same memory again.

@@ -1,6 +1,7 @@
 """Measures how long the window does not answer."""
 
 import os
+import time
 from pathlib import Path
 
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
@@ -10,13 +11,14 @@ class Heartbeat:
     """A timer that should beat every 5 ms; what it is late is a pause of the window.
 
     Time in which the machine let this process wait for a processor is not the window's fault and not counted,
-    nor is time that the host of a virtual machine took from the processor it had.
+    nor is time that the host of a virtual machine took from the processor it had; what the window's own thread
+    computed always is.
     """
 
     def __init__(self, owner: QObject) -> None:
         self._clock = QElapsedTimer()
         self._clock.start()
-        self._waited_ms, self._stolen_ms = _waited_ms(), _stolen_ms()
+        self._waited_ms, self._stolen_ms, self._computed_s = _waited_ms(), _stolen_ms(), time.thread_time()
         self._gaps: list[float] = []
         self._timer = QTimer(owner, interval=5)
         self._timer.timeout.connect(self._beat)
@@ -26,8 +28,9 @@ class Heartbeat:
         gap, waited_ms, stolen_ms = self._clock.restart(), _waited_ms(), _stolen_ms()
         waited = max(0.0, waited_ms - self._waited_ms)  # the sum falls when a thread ends
         stolen = max((now - before for now, before in zip(stolen_ms, self._stolen_ms, strict=True)), default=0.0)
-        self._gaps.append(gap - waited - stolen)
-        self._waited_ms, self._stolen_ms = waited_ms, stolen_ms
+        computed_s = time.thread_time()
+        self._gaps.append(max(gap - waited - stolen, 1000 * (computed_s - self._computed_s)))
+        self._waited_ms, self._stolen_ms, self._computed_s = waited_ms, stolen_ms, computed_s
 
     def stop(self) -> None:
         self._timer.stop()

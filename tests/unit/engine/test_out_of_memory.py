@@ -12,6 +12,7 @@ from studio.core import events as ev
 from studio.core.errors import PluginError
 from studio.core.plan import Plan
 from studio.engine.clock import Clock
+from studio.engine.generate import write_samples
 from studio.engine.loop import train
 from studio.engine.memory import OutOfMemory, Watch, held_bytes
 from studio.engine.session import Session, open_session
@@ -207,6 +208,25 @@ def test_that_an_evaluation_goes_on_with_fewer_rows_and_the_same_metrics(runner:
         assert one == pytest.approx(other, abs=1e-5)
     assert all("evaluation" in warning for warning in runner.warnings("halved"))
     assert runner.open(session.plan, "halved").eval_batch == 2
+
+
+def test_that_samples_are_written_fewer_at_once_where_memory_is_short(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.run("whole")
+
+    def short(*args: Any, at_once: int, **options: Any) -> list[dict[str, str]]:
+        if at_once > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
+        return write_samples(*args, at_once=at_once, **options)
+
+    monkeypatch.setattr("studio.engine.loop.write_samples", short)
+    runner.run("halved")
+    sampled = [[e.samples for e in runner.events(name) if isinstance(e, ev.Sampled)] for name in ("halved", "whole")]
+    assert sampled[0] == sampled[1]
+    assert all(sampled[0])
+    assert all("writing samples" in warning for warning in runner.warnings("halved"))
+    assert runner.losses("halved") == runner.losses("whole")
 
 
 def evals(runner: Runner, name: str) -> list[dict[str, float]]:
