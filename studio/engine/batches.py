@@ -24,7 +24,7 @@ class Batch:
     """Tensors of one micro-batch, on the device.
 
     ``ids`` (B, S) and ``mask`` (B, S) or None when rows are packed; ``positions`` (1, S) when packed;
-    ``types`` (B, S) for pairs of texts.
+    ``types`` (B, S) for pairs of texts; ``lengths`` of the rows in tokens.
     ``predicts`` (B, S) marks positions whose next token carries loss; ``targets`` (N,) are those tokens in
     reading order, or the B class ids; ``first_targets`` (B,) indexes each row's first entry in ``targets``.
     ``tokens`` counts those that are not padding.
@@ -37,7 +37,11 @@ class Batch:
     predicts: Tensor | None
     targets: Tensor
     first_targets: Tensor
-    tokens: int
+    lengths: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
 
     @property
     def weight(self) -> int:
@@ -98,7 +102,7 @@ def collate(rows: Sequence[Row], *, pad_id: int, device: str, packed: bool, clas
         predicts=None if classes else torch.from_numpy(predicts).to(device),
         targets=torch.from_numpy(targets).to(device),
         first_targets=torch.from_numpy(np.asarray(first, dtype=np.int64)).to(device),
-        tokens=sum(lengths),
+        lengths=tuple(lengths),
     )
 
 

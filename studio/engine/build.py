@@ -10,6 +10,8 @@ from torch import nn
 from studio.api import Site
 from studio.core.errors import MachineError, UserError
 from studio.core.plan import Plan
+from studio.engine.lean_modules import make_lean
+from studio.engine.row_attention import attend_by_row
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -58,7 +60,7 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
             where=plan.model_path,
             hint="inspect it with `pet-studio models inspect`, or add it again",
         ) from error
-    return prepare_base(model, plan, pad_id=pad_id).to(plan.device)  # type: ignore[no-any-return]
+    return prepare_base(model, plan, pad_id=pad_id, on_cpu=plan.device == "cpu").to(plan.device)  # type: ignore[no-any-return]
 
 
 def model_class(*, classification: bool) -> Any:
@@ -68,12 +70,15 @@ def model_class(*, classification: bool) -> Any:
     return AutoModelForSequenceClassification if classification else AutoModelForCausalLM
 
 
-def prepare_base(model: Any, plan: Plan, *, pad_id: int | None) -> Any:
+def prepare_base(model: Any, plan: Plan, *, pad_id: int | None, on_cpu: bool) -> Any:
     """A base model as training uses it: frozen, without a cache, recomputing where the plan says so."""
     model.config.use_cache = False
     if pad_id is not None and (model.config.pad_token_id is None or plan.task == "classification"):
         model.config.pad_token_id = pad_id
     model.requires_grad_(False)
+    make_lean(model)
+    if plan.packing and on_cpu:
+        attend_by_row(model)
     if plan.checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         # it makes the embeddings require gradients, which would carry the backward pass below the lowest trained layer

@@ -1,7 +1,7 @@
 """What a task computes from a batch: its logits, its loss and what counts as right."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from studio.core.errors import UserError
 from studio.engine.batches import Batch
 from studio.engine.flow import flow_of
+from studio.engine.row_attention import packed_rows
 
 
 def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
@@ -29,7 +30,8 @@ def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
         return model(**inputs).logits  # type: ignore[no-any-return]
     if batch.positions is not None:
         inputs["position_ids"] = batch.positions
-    with _only_predicting(model, batch.predicts):
+    apart = nullcontext() if batch.positions is None else packed_rows(model, batch.lengths)
+    with _only_predicting(model, batch.predicts), apart:
         return model(**inputs, use_cache=False).logits  # type: ignore[no-any-return]
 
 

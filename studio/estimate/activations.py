@@ -97,13 +97,12 @@ def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> li
     """What every layer keeps apart from the sites' own tensors, in bytes for the whole batch."""
     model, width, tokens = inputs.model, inputs.width, batch.tokens
     norm = _norm_bytes(inputs, family) * tokens
-    after = 0.0 if family.norm == "rms" else 0.5  # LayerNorm keeps its input for its own weights too
-    kept = [Component(stage + after, norm) for stage in family.norm_stages]
+    kept = [Component(stage + 0.5, norm) for stage in family.norm_stages]  # its input, for its own weights too
     kept.append(Component(2, attention_bytes(inputs, batch, family) * tokens))
     kept.append(Component(5, width * _mlp_scalars(inputs, family) * tokens))
     if family.qk_norm:
         heads = model.heads + model.kv_heads
-        kept.append(Component(1.05, FP32 * (heads * model.head_dim + heads) * tokens))
+        kept.append(Component(1.05, heads * (width * model.head_dim + FP32) * tokens))
     if uses_dropout(inputs, family):
         mask = (width if inputs.device.kind == "cpu" else 1) * model.hidden * tokens
         kept += [Component(2.5, mask), Component(5.5, mask)]
@@ -118,9 +117,8 @@ def _mlp_scalars(inputs: EstimateInputs, family: Family) -> int:
 
 
 def _norm_bytes(inputs: EstimateInputs, family: Family) -> float:
-    """Per token: RMSNorm keeps its input in fp32 whatever the precision, LayerNorm keeps it as it is."""
-    hidden = inputs.model.hidden
-    return FP32 * hidden + FP32 if family.norm == "rms" else inputs.width * hidden + 2 * inputs.width
+    """Per token: a norm keeps its input and what it divides it by; LayerNorm the mean as well."""
+    return inputs.width * inputs.model.hidden + (FP32 if family.norm == "rms" else 2 * inputs.width)
 
 
 def _layer_sizes(inputs: EstimateInputs, batch: Batch, family: Family, footprint: Footprint) -> list[float]:
@@ -142,15 +140,15 @@ def _layer_sizes(inputs: EstimateInputs, batch: Batch, family: Family, footprint
 def _layer_bytes(
     inputs: EstimateInputs, batch: Batch, family: Family, components: list[Component], own: LayerUse, stage: float
 ) -> float:
-    scalars = own.kept + _input_scalars(inputs, family, own, stage)
+    scalars = own.kept + _input_scalars(inputs, batch, family, own, stage)
     common = sum(component.bytes_ for component in components if component.stage > stage)
     return common + inputs.width * scalars * batch.tokens + own.bytes_once(inputs.width)
 
 
-def _input_scalars(inputs: EstimateInputs, family: Family, own: LayerUse, stage: float) -> int:
+def _input_scalars(inputs: EstimateInputs, batch: Batch, family: Family, own: LayerUse, stage: float) -> int:
     """Per token: the inputs that sites keep, but for those that the backward pass keeps anyway."""
     there = set()
-    if stage < ATTENTION_OUT and keeps_output(inputs, family):
+    if stage < ATTENTION_OUT and keeps_output(inputs, batch, family):
         there.add(ATTENTION_OUT)
     if stage < MLP_MIDDLE and family.relu:
         there.add(MLP_MIDDLE)

@@ -1,10 +1,13 @@
 """Bytes per token that attention keeps for its backward pass, in each of the ways in which it is computed."""
 
+from studio.core.facts import DeviceFacts
 from studio.estimate.batches import Batch
 from studio.estimate.families import Family
+from studio.estimate.footprint import Declared
 from studio.estimate.inputs import EstimateInputs
 
 FP32 = 4
+MOST_WEIGHTS = 16 * 2**20  # bytes of attention weights that the worker writes out
 
 
 def uses_dropout(inputs: EstimateInputs, family: Family) -> bool:
@@ -12,27 +15,52 @@ def uses_dropout(inputs: EstimateInputs, family: Family) -> bool:
     return family.dropout if inputs.dropout is None else inputs.dropout
 
 
-def keeps_output(inputs: EstimateInputs, family: Family) -> bool:
+def attends_by_row(inputs: EstimateInputs, family: Family) -> bool:
+    """Whether packed rows are attended to one by one."""
+    return inputs.packing and packs_by_row(inputs.device, family, inputs.declared, dropout=inputs.dropout)
+
+
+def packs_by_row(device: DeviceFacts, family: Family, declared: Declared, *, dropout: bool | None = None) -> bool:
+    """Whether rows, if they are packed, are attended to one by one; keys put before a row's own need a mask."""
+    drops = family.attention_dropout and (family.dropout if dropout is None else dropout)
+    prefixed = any(site.kind == "attention" for site, decls in declared if decls)
+    return device.kind == "cpu" and family.attention == "fused" and not (drops or prefixed)
+
+
+def keeps_output(inputs: EstimateInputs, batch: Batch, family: Family) -> bool:
     """Whether attention keeps its output itself, so that the output projection's input costs nothing more."""
-    return _is_fused(inputs, family) and not family.output_copied
+    return _is_fused(inputs, family) and not family.output_copied and not _writes_out(inputs, batch, family)
 
 
 def attention_bytes(inputs: EstimateInputs, batch: Batch, family: Family) -> float:
     """Operands and maps, of attention weights by head and key, per token."""
     if _is_fused(inputs, family):
         return _fused_bytes(inputs, batch, family)
+    keys = batch.tokens if batch.packed else batch.width
     scalar = FP32 if family.attention == "fused" else inputs.width
     operands = 3 * scalar * _queries(inputs)
     if family.attention == "disentangled":
         operands += inputs.width * (_queries(inputs) + 2 * inputs.model.heads * inputs.model.relative_positions)
-    return operands + _map_bytes(inputs, family) * inputs.model.heads * batch.width
+    return operands + _map_bytes(inputs, family) * inputs.model.heads * keys
 
 
 def map_scratch(inputs: EstimateInputs, batch: Batch, family: Family) -> float:
-    """Per token: a map's gradient before and after the softmax; fused attention has none."""
+    """Per token: a map's gradient before and after the softmax; fused attention has none.
+
+    Where packed rows are attended to one by one with written-out weights, those of one row and their gradients.
+    """
+    heads = inputs.model.heads
+    if _writes_out(inputs, batch, family):
+        return (3 * FP32 + inputs.width) * heads * batch.width / batch.rows
     if _is_fused(inputs, family):
         return 0
-    return 2 * FP32 * inputs.model.heads * batch.width
+    return 2 * FP32 * heads * (batch.tokens if batch.packed else batch.width)
+
+
+def _writes_out(inputs: EstimateInputs, batch: Batch, family: Family) -> bool:
+    """Whether rows that are attended to one by one write their weights out: short ones in half precision."""
+    short = FP32 * inputs.model.heads * batch.width**2 <= MOST_WEIGHTS
+    return attends_by_row(inputs, family) and inputs.width < FP32 and short
 
 
 def _is_fused(inputs: EstimateInputs, family: Family) -> bool:
@@ -52,16 +80,17 @@ def _queries(inputs: EstimateInputs) -> int:
 def _fused_bytes(inputs: EstimateInputs, batch: Batch, family: Family) -> float:
     """Queries, keys, values, output and log-sum-exp, and the mask made for each layer.
 
-    With a mask, keys and values are repeated for grouped queries.
+    With a mask, keys and values are repeated for grouped queries. Weights that are written out need no output.
     """
     model, width, queries = inputs.model, inputs.width, _queries(inputs)
-    masked = inputs.packing or (inputs.masked and batch.rows > 1)
+    masked = not attends_by_row(inputs, family) if batch.packed else inputs.masked and batch.rows > 1
     grouped = model.kv_heads * model.head_dim
     keys = queries if masked else grouped
     values_are_a_view = family.fused_rotary and keys == grouped
     projection = queries + keys if values_are_a_view else 0
-    mask = width * batch.width if masked else 0
-    return width * (2 * (queries + keys) + projection) + FP32 * model.heads + mask
+    mask = width * (batch.tokens if batch.packed else batch.width) if masked else 0
+    result = 0 if _writes_out(inputs, batch, family) else width * queries + FP32 * model.heads
+    return width * (queries + 2 * keys + projection) + result + mask
 
 
 def _map_bytes(inputs: EstimateInputs, family: Family) -> int:

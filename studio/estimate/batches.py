@@ -13,13 +13,15 @@ SMALLEST_EVAL_BATCH = 4  # rows that the worker evaluates at once at least
 class Batch:
     """One micro-batch as it lies in memory; ``trained`` of its ``tokens`` carry loss.
 
-    Rows have ``length`` tokens of their own and ``virtual`` ones, which makes their ``width``.
+    Rows have ``length`` tokens of their own and ``virtual`` ones, which makes their ``width``. ``packed``: they lie
+    end to end in one row.
     """
 
     rows: int
     length: int
     trained: float
     virtual: int = 0
+    packed: bool = False
 
     @property
     def width(self) -> int:
@@ -33,7 +35,12 @@ class Batch:
 def largest_batch(inputs: EstimateInputs) -> Batch:
     """The micro-batch that needs most memory in the whole run."""
     seen = min(max(inputs.train_rows, 1), inputs.steps * inputs.rows_per_step)
-    return _shape(inputs, inputs.micro_batch, length_at(inputs, seen / (seen + 1)), packed=inputs.packing)
+    longest = length_at(inputs, seen / (seen + 1))
+    if not inputs.packing:
+        return _shape(inputs, inputs.micro_batch, longest)
+    step = inputs.rows_per_step
+    next_ones = (length_at(inputs, (step - i) / (step + 1)) for i in range(1, inputs.micro_batch))
+    return _shape(inputs, inputs.micro_batch, (longest + sum(next_ones)) / inputs.micro_batch)
 
 
 def largest_eval_batch(inputs: EstimateInputs) -> Batch:
@@ -92,8 +99,8 @@ def _shortest(lengths: LengthFacts) -> float:
     return min(float(lengths.p50), max(1.0, (lengths.mean - upper) / 0.25 - lengths.p50))
 
 
-def _shape(inputs: EstimateInputs, rows: int, length: float, *, packed: bool) -> Batch:
-    """Rows padded to ``length``, or laid end to end in one row."""
+def _shape(inputs: EstimateInputs, rows: int, length: float, *, packed: bool | None = None) -> Batch:
+    """Rows of ``length``, packed as the run packs them unless said otherwise."""
     whole = math.ceil(length)
     trained = min(1.0, trained_share(inputs)) * rows * whole
-    return Batch(1, rows * whole, trained) if packed else Batch(rows, whole, trained, inputs.extra_tokens)
+    return Batch(rows, whole, trained, inputs.extra_tokens, inputs.packing if packed is None else packed)

@@ -17,6 +17,7 @@ ONE_NORM = frozenset(
 FOUR_NORMS = frozenset({"gemma2", "gemma3", "gemma3_text"})
 FUSED_ROTARY = frozenset({"gpt_neox", "phi3", "modernbert"})  # one projection makes queries, keys and values
 FUSED_GATE = frozenset({"phi3", "modernbert"})
+GATED_GELU = frozenset({"gemma", "gemma2", "gemma3", "gemma3_text"})  # keep its output too
 PARTIAL_ROTARY = frozenset({"gpt_neox", "phi3", "phi", "stablelm"})  # their concatenation changes the layout
 GATED_LAYER_NORM = frozenset({"stablelm", "cohere", "cohere2", "modernbert"})
 PRE_NORM_ENCODERS = frozenset({"modernbert", "nomic_bert", "eurobert"})
@@ -77,6 +78,7 @@ def family_of(model: ModelFacts) -> Family:
     name = model.model_type
     rms = model.gated_mlp and name not in GATED_LAYER_NORM
     post_norm = model.kind == "encoder" and name not in PRE_NORM_ENCODERS
+    fused_gate = name in FUSED_GATE or model.active_experts > 1
     return Family(
         norm="rms" if rms else "layer",
         post_norm=post_norm,
@@ -85,9 +87,9 @@ def family_of(model: ModelFacts) -> Family:
         fused_rotary=name in FUSED_ROTARY,
         output_copied=name in PARTIAL_ROTARY,
         ends_with_norm=name in FOUR_NORMS or name == "olmo2",
-        mlp_kept=3 if model.gated_mlp else 4 if name in TANH_GELU else 1,
+        mlp_kept=_mlp_kept(model, fused_gate=fused_gate),
         mlp_scratch=5 if name in WRITTEN_GELU else 2,
-        fused_gate=name in FUSED_GATE or model.active_experts > 1,
+        fused_gate=fused_gate,
         relu=name in RELU,
         attention=ATTENTION.get(name, "fused"),
         single_keys=name in SINGLE_KEYS,
@@ -95,6 +97,13 @@ def family_of(model: ModelFacts) -> Family:
         attention_dropout=name not in KEEPS_WEIGHTS,
         known=name in KNOWN,
     )
+
+
+def _mlp_kept(model: ModelFacts, *, fused_gate: bool) -> int:
+    """Gate and up, from which their product is made again, unless it is written out in other steps."""
+    if model.gated_mlp:
+        return 3 if fused_gate or model.model_type in GATED_GELU else 2
+    return 4 if model.model_type in TANH_GELU else 1
 
 
 def _norm_stages(name: str, post_norm: bool) -> tuple[float, ...]:

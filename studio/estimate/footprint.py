@@ -133,7 +133,7 @@ def _use(
         reading = [site for site, decls in sites if site.path in edits or _reads_input(decls, site)]
         readers = {_input_group(site, family): site.d_in for site in reading}
     return LayerUse(
-        kept=sum(_kept(site, decls, family) for site, decls in plain),
+        kept=sum(_kept(site, decls) for site, decls in plain),
         inputs=tuple(readers.items()),
         cast=sum(_cast(decl, site) for site, decls in plain for decl in decls),
         edited=sum(size for size, _ in changed),
@@ -143,9 +143,9 @@ def _use(
     )
 
 
-def _kept(site: Site, decls: Sequence[ParamDecl], family: Family) -> int:
+def _kept(site: Site, decls: Sequence[ParamDecl]) -> int:
     """Scalars per token that the tensors at a site keep, but for the site's input."""
-    return _bottlenecks(decls, site) + sum(_kept_at(decl, site, decls, family) for decl in decls)
+    return _bottlenecks(decls, site) + sum(_kept_at(decl, site, decls) for decl in decls)
 
 
 def _needs_input(decl: ParamDecl, site: Site) -> bool:
@@ -191,13 +191,13 @@ def _cast(decl: ParamDecl, site: Site) -> int:
     return min(math.prod(rows), site.d_out) * min(columns, site.d_in)
 
 
-def _kept_at(decl: ParamDecl, site: Site, decls: Sequence[ParamDecl], family: Family) -> int:
+def _kept_at(decl: ParamDecl, site: Site, decls: Sequence[ParamDecl]) -> int:
     """Scalars per token that a vector keeps: what it scales. A bias keeps nothing.
 
     A vector of ones beside matrices scales what they add too; one beside matrices that are not trained scales that.
     """
     if decl.base:
-        return site.d_in if site.kind == "norm" and decl.base == "weight" and family.norm == "rms" else 0
+        return 0
     if len(decl.shape) != 1:
         return 0
     if decl.init != "ones":

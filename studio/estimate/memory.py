@@ -22,6 +22,9 @@ CUDA_SLACK = 0.05  # what the caching allocator reserves beyond what lives in it
 HEAP_SLACK, HEAP_LAYERS = 0.15, 6
 # rows of mixed lengths leave holes of every size: fitted to steps of a 135M decoder on ordinary and on the longest rows
 MIXED_LENGTHS, MIXED_HOLES = 1.5, 1.4
+# where a CPU has instructions for half precision, products of each shape get kernels of their own, which lie among the
+# activations of rows of mixed lengths: fitted to six runs of a 135M decoder, padded and packed
+KERNELS_BYTES, KERNELS_BY_WEIGHT, KERNELS_HOLES = 380 * MIB, 1.5, 0.42
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ def _heap_slack(inputs: EstimateInputs, kept: Activations, peak: Phase) -> int:
     converted = inputs.model.weight_bytes if inputs.model.weight_bytes != inputs.model.params * inputs.width else 0
     lengths = inputs.lengths
     mixed = inputs.precision != "fp32" and lengths is not None and lengths.longest > MIXED_LENGTHS * lengths.p50
+    if mixed and inputs.device.bf16:
+        kernels = min(KERNELS_BYTES, KERNELS_BY_WEIGHT * inputs.model.params * inputs.width)
+        return round(kernels + KERNELS_HOLES * peak.total) + converted
     holes = HEAP_SLACK * peak.total + HEAP_LAYERS * (kept.one_layer + kept.workspace)
     return round(holes * (MIXED_HOLES if mixed else 1)) + converted
 

@@ -70,8 +70,8 @@ class Needs:
 
 def simulated_batch(inputs: EstimateInputs) -> tuple[int, int]:
     """The length in tokens of the longest rows, and how many of them carry loss: what to simulate."""
-    batch = largest_batch(replace(inputs, micro_batch=1, packing=False))
-    return batch.length, max(1, round(batch.trained))
+    batch = largest_batch(inputs if inputs.packing else replace(inputs, micro_batch=1))
+    return batch.length, max(1, round(batch.trained / batch.rows))
 
 
 def _seconds(inputs: EstimateInputs, speed: Speed) -> float:

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from studio.estimate.attention import attends_by_row
 from studio.estimate.batches import largest_eval_batch, mean_length, tokens_per_step, trained_share
+from studio.estimate.families import family_of
 from studio.estimate.footprint import Footprint
 from studio.estimate.inputs import EstimateInputs
 
@@ -80,10 +82,11 @@ def _training_flops_per_token(inputs: EstimateInputs, footprint: Footprint) -> f
 def _attention_flops_per_token(inputs: EstimateInputs) -> float:
     """Scores and weighted sum over the row; a causal kernel skips the upper half when there is no mask."""
     model = inputs.model
-    length = mean_length(inputs) * (inputs.micro_batch if inputs.packing else 1)
+    by_row = attends_by_row(inputs, family_of(model))
+    length = mean_length(inputs) * (inputs.micro_batch if inputs.packing and not by_row else 1)
     full = 4 * length * model.heads * model.head_dim * model.layers
-    skips = model.kind == "decoder" and not inputs.packing and not (inputs.masked and inputs.micro_batch > 1)
-    return full / 2 if skips else full
+    alone = by_row if inputs.packing else not (inputs.masked and inputs.micro_batch > 1)
+    return full / 2 if model.kind == "decoder" and alone else full
 
 
 def _trained_per_row(inputs: EstimateInputs) -> float:

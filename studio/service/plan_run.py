@@ -13,6 +13,8 @@ from studio.core.problems import Problem
 from studio.core.spec import RunSpec
 from studio.core.units import format_bytes
 from studio.estimate import EstimateInputs, estimate_run, judge
+from studio.estimate.attention import packs_by_row
+from studio.estimate.families import family_of
 from studio.estimate.needs import simulated_batch
 from studio.estimate.probed import apply_probe
 from studio.estimate.profile import MemoryProfile
@@ -20,12 +22,12 @@ from studio.extensions.declaring import count_added, count_tensors, edited_sites
 from studio.service.libraries import models
 from studio.service.plan_facts import classification_head_size, lengths_of, resolved_length
 from studio.service.probe_evidence import find_probe
-from studio.service.resolve import Resolved, count_resolved, resolve
+from studio.service.resolve import Resolved, against_packing, count_resolved, resolve
 from studio.service.run_history import measured_runs, torch_version
 from studio.service.settings import load as load_settings
 from studio.service.simulation import SimulationError, Simulator
 
-CPU_TOKENS = 384  # at once: fewer leave the processors waiting, more do not stay in their caches
+CPU_TOKENS = 660  # at once: fewer leave the processors waiting, more need much memory and are hardly faster
 MOST_MICRO_BATCH = 64
 EVALS_PER_RUN = 8
 
@@ -190,9 +192,7 @@ class _Draft:
             warmup_steps=round(train.warmup * steps) if train.warmup < 1 else min(round(train.warmup), steps),
             clip_norm=train.clip_norm,
             checkpointing=checkpointing,
-            packing=bool(
-                self._noted("train.packing", train.packing, False, "rows of like length share a batch instead")
-            ),
+            packing=bool(self._noted("train.packing", train.packing, *self._packing())),
             eval_every=self._noted("train.eval_every", train.eval_every, every, f"about {EVALS_PER_RUN} evals a run"),
             save_every=self._noted("train.save_every", train.save_every, every, "a checkpoint with each eval"),
             keep_checkpoints=train.keep_checkpoints,
@@ -266,6 +266,16 @@ class _Draft:
         else:
             choice, reason = "fp32", "this CPU has no bf16 instructions"
         return self._noted("train.precision", self.spec.train.precision, choice, reason)  # type: ignore[no-any-return]
+
+    def _packing(self) -> tuple[bool, str]:
+        """Whether rows are packed, which pays where each is attended to on its own."""
+        if against := against_packing(self.model, self.spec.task, self.found.placements):
+            return False, against[0]
+        family = family_of(self.model)
+        declared = [pair for p in self.found.placements for pair in p.declared]
+        if family.known and packs_by_row(self.device, family, declared):
+            return True, "rows lie end to end, each attended to on its own, and nothing is padded"
+        return False, "rows of like length share a batch instead"
 
     def _learning_rate(self) -> float:
         rates = {p.method.id: p.method.traits.learning_rate for p in self.found.placements}

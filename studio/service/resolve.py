@@ -1,6 +1,6 @@
 """Everything a spec names, looked up and checked; every problem found along the way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -300,15 +300,20 @@ def _check_task(found: Resolved, task: str) -> None:
             f"{longest - virtual} at most",
         )  # fmt: skip
     if found.spec and found.spec.train.packing is True:
-        family = family_of(found.model.model_type)
-        if family is None or not family.packs:
-            found.problem("train.packing", f"packed rows of a {found.model.model_type} would see each other",
-                          "use false or auto")  # fmt: skip
-        for p in found.placements:
-            if not p.method.traits.packs:
-                found.problem("train.packing", f"{p.method.id} needs rows apart", "use false or auto")
-    if task == "classification" and found.spec and found.spec.train.packing is True:
-        found.problem("train.packing", "classification rows cannot be packed", "use false or auto")
+        for reason in against_packing(found.model, task, found.placements):
+            found.problem("train.packing", reason, "use false or auto")
+
+
+def against_packing(model: ModelFacts, task: str, placements: Sequence[ResolvedPlacement]) -> list[str]:
+    """Why rows cannot be packed; nothing if they can."""
+    family = family_of(model.model_type)
+    reasons = []
+    if family is None or not family.packs:
+        reasons.append(f"packed rows of a {model.model_type} would see each other")
+    reasons += [f"{p.method.id} needs rows apart" for p in placements if not p.method.traits.packs]
+    if task == "classification":
+        reasons.append("classification rows cannot be packed")
+    return reasons
 
 
 def count_resolved(found: Resolved) -> int:

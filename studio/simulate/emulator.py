@@ -1,6 +1,7 @@
 """What torch decides by device before a dispatcher sees it, decided for a device that is not there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,11 @@ from torch.autograd.graph import _engine_run_backward
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from studio.engine.row_attention import backward_row, forward_row, row_attention, rows_at
 from studio.simulate.values import value_of
 
 aten = torch.ops.aten
+REPEATS: ContextVar[int] = ContextVar("repeats", default=1)  # how often what is computed once is done
 PARTS: ContextVar[int] = ContextVar("parts", default=1)  # kernels that a product is computed by, one after the other
 FLASH = 1  # of torch.nn.attention.SDPBackend
 LARGEST_HEAD, AMPERE = 256, (8, 0)
@@ -54,8 +57,9 @@ class Emulator(TorchFunctionMode):
             return (torch.zeros(args[0].shape, dtype=args[0].dtype) if value is None else value).tolist()
         if func is functional.scaled_dot_product_attention and args[0].is_meta:
             return _attend(self._flavour, *args, **kwargs)
-        if func.__name__ in ("grouped_mm", "_grouped_mm") and args[0].is_meta:
-            return _Grouped.apply(args[0], args[1])  # type: ignore[no-untyped-call]
+        computed_once = _COMPUTED_ONCE.get(func.__name__)
+        if computed_once is not None and args[0].is_meta:
+            return computed_once.apply(*args)  # type: ignore[no-untyped-call]
         if func is functional.dropout and self._flavour.kind == "cuda" and args[0].is_meta:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
@@ -65,12 +69,12 @@ class _Grouped(torch.autograd.Function):
     """Rows (S, d_in) sorted by expert through weights (E, d_in, d_out): every row meets one, all have as many."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, *_: Any) -> Tensor:
         ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weights)
         return _by_expert(len(weights), rows, weights[0])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weights = ctx.saved_tensors
         of_rows = _by_expert(len(weights), gradient, weights[0].T) if ctx.needs_input_grad[0] else None
         of_weights = None
@@ -80,6 +84,46 @@ class _Grouped(torch.autograd.Function):
         return of_rows, of_weights
 
 
+class _ByRow(torch.autograd.Function):
+    """``row_attention`` of rows of one length, of which only the first is computed: the others follow one by one."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], scale: float, window: int | None
+    ) -> Tensor:
+        out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
+        first = (0, lengths[0])
+        with _repeated(len(lengths)):
+            sums = forward_row(
+                rows_at(first, query, key, value), out.transpose(1, 2)[:, :, : lengths[0]], scale, window
+            )
+        every = None if sums is None else torch.cat([sums] * len(lengths), dim=2)
+        ctx.save_for_backward(query, key, value, None if sums is None else out, every)
+        ctx.call = lengths, scale, window
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, sums = ctx.saved_tensors
+        lengths, scale, window = ctx.call
+        made = [torch.empty_like(tensor) for tensor in (query, key, value)]
+        first = (0, lengths[0])
+        own, (of_out,) = rows_at(first, query, key, value), rows_at(first, gradient.transpose(1, 2))
+        known = None if out is None else rows_at(first, out.transpose(1, 2), sums)
+        with _repeated(len(lengths)):
+            backward_row(of_out, own, known, rows_at(first, *made), scale, window)
+        return (*made, None, None, None)
+
+
+@contextmanager
+def _repeated(times: int) -> Iterator[None]:
+    token = REPEATS.set(times)
+    try:
+        yield
+    finally:
+        REPEATS.reset(token)
+
+
 def _by_expert(experts: int, left: Tensor, right: Tensor) -> Tensor:
     """The product for all experts, each in a kernel of its own."""
     token = PARTS.set(experts)
@@ -87,6 +131,9 @@ def _by_expert(experts: int, left: Tensor, right: Tensor) -> Tensor:
         return left @ right
     finally:
         PARTS.reset(token)
+
+
+_COMPUTED_ONCE = {row_attention.__name__: _ByRow, "grouped_mm": _Grouped, "_grouped_mm": _Grouped}
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

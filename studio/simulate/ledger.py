@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
+from studio.simulate.emulator import REPEATS
 from studio.simulate.scratch import Scratch, no_scratch
 from studio.simulate.values import compute, follow, invent, known, value_of
 
@@ -56,7 +57,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor) and not from_host:
                 self.note(leaf)
-        self._pass(self.scratch(func, out))
+        self._pass(self.scratch(func, args, out))
         follow(func, args, kwargs, out)
         if func is aten.topk.default and out[1].is_meta:
             invent(out[1], torch.arange(out[1].numel()).reshape(out[1].shape) % args[0].shape[-1])
@@ -78,9 +79,9 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.events.append(number + 1)
         weakref.finalize(storage, self._free, key, number)
 
-    def _pass(self, size: int) -> None:
+    def _pass(self, size: int | None) -> None:
         """Enter a storage that an operation makes and frees."""
-        if size:
+        if size is not None:
             self.sizes.append(size)
             self.kinds.append("workspace")
             self.events += [len(self.sizes), -len(self.sizes)]
@@ -106,7 +107,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         formula = flop_registry.get(_FLOPS_LIKE.get(packet, packet))
         if formula is not None and self.marks:
             name = self.marks[-1][0]
-            self.flops[name] = self.flops.get(name, 0) + int(formula(*args, **kwargs, out_val=out))
+            self.flops[name] = self.flops.get(name, 0) + REPEATS.get() * int(formula(*args, **kwargs, out_val=out))
 
 
 def _scalar(tensor: Tensor) -> Any:

@@ -40,14 +40,18 @@ def simulate(plan: Plan, *, length: int, trained: int, flavour: Flavour, alone: 
 
     For any number of rows from two on, or for one row ``alone``.
     """
-    if plan.packing:  # masks are laid out at multiples of 16 elements, sums of a query's weights at multiples of 32
+    if plan.packing and flavour.kind == "cuda":
+        # masks are laid out at multiples of 16 elements, sums of a query's weights at multiples of 32
         length = -(-length // 32) * 32
     sites = model_sites(plan.model_path, plan.model_fingerprint)
     depth = 1 + max((site.layer for site in sites if site.layer is not None), default=0)
     cut = (SHALLOW, DEEP) if depth >= LEAST_CUT and is_uniform(plan, sites) else (None,)
-    rows = (1,) if alone else (2, 3, 4) if plan.packing else (2, 3)  # a mask over packed rows grows with their square
+    rows = (1,) if alone else (2, 3)
     with undisturbed():
         traces = [[_trace(plan, count, layers, length, trained, flavour) for count in rows] for layers in cut]
+        if traces[0][0].masks_packed and not alone:  # such a mask grows with the square of the rows
+            for found, layers in zip(traces, cut, strict=True):
+                found.append(_trace(plan, rows[-1] + 1, layers, length, trained, flavour))
     return MemoryProfile(
         layers=depth,
         shallow_layers=depth if len(cut) == 1 else SHALLOW,

@@ -48,7 +48,13 @@ def make_rows(shape: Shape, *, classes: bool) -> list[Row]:
 
 
 def open_session(
-    plan: Plan, shape: Shape, *, device: str = "meta", layers: int | None = None, held_out: int = 0
+    plan: Plan,
+    shape: Shape,
+    *,
+    device: str = "meta",
+    like_cpu: bool = True,
+    layers: int | None = None,
+    held_out: int = 0,
 ) -> Session:
     """What a worker trains with, for one micro-batch of ``shape`` a step and ``held_out`` rows like it to evaluate."""
     rows = make_rows(shape, classes=plan.task == "classification")
@@ -58,7 +64,7 @@ def open_session(
             "device": device, "micro_batch": shape.rows, "accumulation": 1, "effective_batch": shape.rows, "steps": 2,
         }
     )  # fmt: skip
-    model = build_model(plan, layers=layers)
+    model = build_model(plan, like_cpu=like_cpu, layers=layers)
     sites = model_sites(plan.model_path, plan.model_fingerprint)
     here = tuple(site for site in sites if layers is None or site.layer is None or site.layer < layers)
     attached = attach_plan(plan, model, here)
@@ -94,8 +100,11 @@ class _Encoder:
     pad_id = 0
 
 
-def build_model(plan: Plan, *, layers: int | None = None) -> nn.Module:
-    """The plan's base model with random weights on its device, frozen; with ``layers`` blocks where that is given."""
+def build_model(plan: Plan, *, like_cpu: bool = True, layers: int | None = None) -> nn.Module:
+    """The plan's base model with random weights on its device, frozen; with ``layers`` blocks where that is given.
+
+    ``like_cpu``: prepared as for a CPU, whatever the device.
+    """
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(plan.model_path, local_files_only=True, trust_remote_code=False)
@@ -107,7 +116,7 @@ def build_model(plan: Plan, *, layers: int | None = None) -> nn.Module:
         model = model_class(classification=plan.task == "classification").from_config(
             config, dtype=DTYPES[plan.precision], trust_remote_code=False
         )
-    return prepare_base(model, plan, pad_id=0)  # type: ignore[no-any-return]
+    return prepare_base(model, plan, pad_id=0, on_cpu=like_cpu)  # type: ignore[no-any-return]
 
 
 def with_layers(config: Any, layers: int) -> Any:

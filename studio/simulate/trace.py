@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from studio.core.plan import Plan
 from studio.engine.batches import collate
 from studio.engine.loop import step_over
+from studio.engine.row_attention import attends_by_row
 from studio.engine.session import Session
 from studio.engine.tasks import batch_logits, loss_sum
 from studio.simulate.emulator import Emulator, Flavour
@@ -25,13 +26,17 @@ KINDS = ("weights", "trainable", "gradients", "optimizer", "activations", "logit
 
 @dataclass(frozen=True)
 class Trace:
-    """Storages (bytes and kind by number) and their events, see ``Ledger``; where each phase begins; operations."""
+    """Storages (bytes and kind by number) and their events, see ``Ledger``; where each phase begins; operations.
+
+    ``masks_packed``: one mask keeps all packed rows apart.
+    """
 
     sizes: NDArray[np.int64]
     kinds: tuple[str, ...]
     events: NDArray[np.int64]
     marks: tuple[tuple[str, int], ...]
     flops: dict[str, int]
+    masks_packed: bool = False
 
     def live(self) -> NDArray[np.int64]:
         """Bytes held after each event."""
@@ -48,7 +53,7 @@ def trace(plan: Plan, shape: Shape, flavour: Flavour, *, layers: int | None = No
 
     The optimizer has its moments already, as in all steps but the first.
     """
-    session = open_session(plan, shape, layers=layers, held_out=held_out)
+    session = open_session(plan, shape, like_cpu=flavour.kind == "cpu", layers=layers, held_out=held_out)
     ledger = Ledger(scratch=scratch_of(flavour), vocab=0 if plan.task == "classification" else _vocab(session.model))
     ledger.phase("load", "weights")
     for tensor in _held(session.model):
@@ -70,7 +75,7 @@ def trace(plan: Plan, shape: Shape, flavour: Flavour, *, layers: int | None = No
             _evaluate(session)
     return Trace(
         np.asarray(ledger.sizes, dtype=np.int64), tuple(ledger.kinds), np.asarray(ledger.events, dtype=np.int64),
-        tuple(ledger.marks), ledger.flops,
+        tuple(ledger.marks), ledger.flops, plan.packing and not attends_by_row(session.model),
     )  # fmt: skip
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
-from studio.core.facts import DeviceFacts, LengthFacts
+from studio.core.facts import LengthFacts
 from studio.core.paths import resource
 from studio.core.plan import Plan
+from studio.devices import list_devices
 from studio.engine.session import placements_of
 from studio.estimate.activations import measure_activations
 from studio.estimate.batches import largest_batch
@@ -78,7 +79,7 @@ def formula_bytes(plan: Plan, case: Case) -> int:
         trained=case.trained, truncated=0, max_length=case.length,
     )  # fmt: skip
     inputs = EstimateInputs(
-        model=facts, device=DeviceFacts(id="cpu", name="", kind="cpu", total_bytes=0, free_bytes=0), task=plan.task,
+        model=facts, device=list_devices()[0], task=plan.task,
         precision=plan.precision, micro_batch=case.rows, accumulation=1, steps=1, train_rows=case.rows,
         eval_rows=case.rows, eval_every=1, max_length=case.length, lengths=lengths, checkpointing=plan.checkpointing,
         packing=plan.packing, declared=declared, masked=not case.packed,

@@ -68,7 +68,7 @@ def train(case: Case, folder: Path) -> str:
     torch.set_num_threads(1)
     plan = SimpleNamespace(
         precision=case.precision, seed=0, task="sft", model_path=str(folder), checkpointing=case.checkpointing,
-        device="cpu",
+        device="cpu", packing=False,
     )  # fmt: skip
     model = load_base(cast("Any", plan), pad_id=0)
     method = load_method(discover().get("lora", "method"))

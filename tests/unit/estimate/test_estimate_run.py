@@ -81,7 +81,7 @@ def test_that_a_run_which_fits_gets_no_advice() -> None:
 
 def tight() -> EstimateInputs:
     return inputs(
-        big_decoder(), device=gpu(), max_length=1024, lengths=None, wheres=("kind == linear",), precision="bf16"
+        big_decoder(), device=gpu(), max_length=1400, lengths=None, wheres=("kind == linear",), precision="bf16"
     )
 
 
