@@ -24,7 +24,7 @@ from studio.engine.plugins import after_step, extra_loss, method_metrics
 from studio.engine.recovery import with_fewer_rows
 from studio.engine.schedule import rate_factor
 from studio.engine.session import Session, put_tensors
-from studio.engine.tasks import batch_logits, loss_sum
+from studio.engine.tasks import batch_loss
 from studio.engine.telemetry import Telemetry
 from studio.rundir.control import ControlReader
 
@@ -114,7 +114,7 @@ def step_over(session: Session, rows: Sequence[Row]) -> dict[str, float]:
             batch = collate(
                 some, pad_id=session.encoder.pad_id, device=plan.device, packed=plan.packing, classes=classes
             )  # fmt: skip
-            loss = loss_sum(batch_logits(session.model, batch), batch) / terms
+            loss = batch_loss(session.model, batch) / terms
         with during("backward pass", session.micro_batch):
             session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.item()

@@ -24,7 +24,7 @@ from studio.engine.optimizer import build_optimizer
 from studio.engine.plugins import run_setup
 from studio.engine.row_store import StoredRows, encode_rows
 from studio.engine.start import take_start
-from studio.engine.tasks import batch_logits, loss_sum
+from studio.engine.tasks import batch_loss
 from studio.engine.telemetry import Telemetry
 from studio.extensions.methods import load_here
 from studio.extensions.registry import discover
@@ -180,7 +180,7 @@ def _calibration(session: Session) -> Iterator[Tensor]:
         batch = collate(
             rows, pad_id=session.encoder.pad_id, device=plan.device, packed=plan.packing, classes=classes
         )  # fmt: skip
-        yield loss_sum(batch_logits(session.model, batch), batch) / batch.weight
+        yield batch_loss(session.model, batch) / batch.weight
 
 
 def _restore(session: Session, checkpoint: Path) -> None:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from studio.core.errors import UserError
+from studio.core.errors import BugError, UserError
 from studio.engine.batches import Batch
+from studio.engine.chunked_loss import chunked_cross_entropy, plain_head
 from studio.engine.flow import flow_of
 from studio.engine.row_attention import packed_rows
 
@@ -33,6 +34,27 @@ def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
     apart = nullcontext() if batch.positions is None else packed_rows(model, batch.lengths)
     with _only_predicting(model, batch.predicts), apart:
         return model(**inputs, use_cache=False).logits  # type: ignore[no-any-return]
+
+
+def batch_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """The loss of a batch, summed over its targets, to train on: what ``loss_sum`` says of ``batch_logits``."""
+    head = None if batch.predicts is None else plain_head(model)
+    if head is None:
+        return loss_sum(batch_logits(model, batch), batch)
+    given: list[Tensor] = []
+
+    def hand_on(hidden: Tensor) -> Tensor:
+        given.append(hidden)
+        return hidden
+
+    vars(head)["forward"] = hand_on
+    try:
+        hidden = batch_logits(model, batch)
+    finally:
+        del vars(head)["forward"]
+    if hidden is not given[-1]:
+        raise BugError(f"{type(model).__name__} changes its logits in a way that its config does not tell")
+    return chunked_cross_entropy(hidden, head.weight, head.bias, batch.targets)
 
 
 def loss_sum(logits: Tensor, batch: Batch) -> Tensor:

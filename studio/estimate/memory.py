@@ -13,6 +13,8 @@ from studio.estimate.profile import MemoryProfile
 
 FP32 = 4
 ADAM = 8
+LOGITS_BYTES = {"cpu": 2**24, "cuda": 2**28}  # of the logits in fp32 that the worker makes at once
+CHANGED_LOGITS = frozenset({"gemma2", "cohere", "cohere2", "granite"})  # scaled or capped
 CPU_PROCESS_BYTES = int(0.40 * GIB)  # Python, torch and transformers before any model
 CUDA_CONTEXT_BYTES = int(0.5 * GIB)
 CUBLAS_BYTES = 32 * MIB
@@ -129,8 +131,31 @@ def _cuda_slack(peak: Phase) -> int:
 
 
 def _logits_bytes(inputs: EstimateInputs, batch: Batch) -> int:
-    """Log-probabilities, their gradient and that of the logits, each in fp32, at the start of the backward pass."""
-    return round(3 * FP32 * batch.trained * inputs.model.vocab) if inputs.language else 0
+    """Log-probabilities, their gradient and that of the logits, each in fp32, at the start of the backward pass.
+
+    Behind a frozen output layer: logits and log-probabilities of as many targets as exist at once.
+    """
+    if not inputs.language:
+        return 0
+    if not _by_part(inputs):
+        return round(3 * FP32 * batch.trained * inputs.model.vocab)
+    at_once = max(1, LOGITS_BYTES[inputs.device.kind] // (FP32 * inputs.model.vocab))
+    return round(_logits_copies(inputs) * min(batch.trained, at_once) * inputs.model.vocab)
+
+
+def _by_part(inputs: EstimateInputs) -> bool:
+    """Whether the logits never exist all at once: nothing changes them, and their map is not trained."""
+    tied = inputs.model.tied_embeddings
+    on_head = (
+        site.role == "head" or (tied and site.kind == "embedding" and any(decl.base for decl in decls))
+        for site, decls in inputs.declared if decls
+    )  # fmt: skip
+    return inputs.model.model_type not in CHANGED_LOGITS and not any(on_head)
+
+
+def _logits_copies(inputs: EstimateInputs) -> int:
+    """Bytes of a logit: in fp32, its log-probability, and in the compute precision if that is another."""
+    return 2 * FP32 + (inputs.width if inputs.width != FP32 else 0)
 
 
 def _evaluation(inputs: EstimateInputs) -> Phase:
@@ -142,5 +167,4 @@ def _evaluation(inputs: EstimateInputs) -> Phase:
     hidden = 2 * inputs.width * model.hidden * batch.tokens
     if not inputs.language:
         return Phase(hidden, 0, 3 * inputs.width * model.intermediate * batch.tokens)
-    copies = 2 * FP32 + (inputs.width if inputs.width != FP32 else 0)
-    return Phase(hidden, round(copies * batch.trained * model.vocab), 0)
+    return Phase(hidden, round(_logits_copies(inputs) * batch.trained * model.vocab), 0)

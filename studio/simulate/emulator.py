@@ -12,6 +12,7 @@ from torch.autograd.graph import _engine_run_backward
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from studio.engine.chunked_loss import chunked_cross_entropy, loss_of_some, targets_at_once
 from studio.engine.row_attention import backward_row, forward_row, row_attention, rows_at
 from studio.simulate.values import value_of
 
@@ -59,7 +60,7 @@ class Emulator(TorchFunctionMode):
             return _attend(self._flavour, *args, **kwargs)
         computed_once = _COMPUTED_ONCE.get(func.__name__)
         if computed_once is not None and args[0].is_meta:
-            return computed_once.apply(*args)  # type: ignore[no-untyped-call]
+            return computed_once.apply(self._flavour.kind, *args)  # type: ignore[no-untyped-call]
         if func is functional.dropout and self._flavour.kind == "cuda" and args[0].is_meta:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
@@ -69,19 +70,19 @@ class _Grouped(torch.autograd.Function):
     """Rows (S, d_in) sorted by expert through weights (E, d_in, d_out): every row meets one, all have as many."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weights: Tensor, *_: Any) -> Tensor:
-        ctx.save_for_backward(rows if ctx.needs_input_grad[1] else None, weights)
+    def forward(ctx: Any, _: str, rows: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(rows if ctx.needs_input_grad[2] else None, weights)
         return _by_expert(len(weights), rows, weights[0])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weights = ctx.saved_tensors
-        of_rows = _by_expert(len(weights), gradient, weights[0].T) if ctx.needs_input_grad[0] else None
+        of_rows = _by_expert(len(weights), gradient, weights[0].T) if ctx.needs_input_grad[1] else None
         of_weights = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[2]:
             of_weights = torch.empty_like(weights)
             _by_expert(len(weights), rows.T, gradient)
-        return of_rows, of_weights
+        return None, of_rows, of_weights
 
 
 class _ByRow(torch.autograd.Function):
@@ -89,7 +90,14 @@ class _ByRow(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], scale: float, window: int | None
+        ctx: Any,
+        _: str,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        lengths: tuple[int, ...],
+        scale: float,
+        window: int | None,
     ) -> Tensor:
         out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
         first = (0, lengths[0])
@@ -112,7 +120,26 @@ class _ByRow(torch.autograd.Function):
         known = None if out is None else rows_at(first, out.transpose(1, 2), sums)
         with _repeated(len(lengths)):
             backward_row(of_out, own, known, rows_at(first, *made), scale, window)
-        return (*made, None, None, None)
+        return (None, *made, None, None, None)
+
+
+class _ByPart(torch.autograd.Function):
+    """``chunked_cross_entropy``, of which only the first part is computed: the others follow one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, kind: str, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        made = torch.empty_like(hidden)
+        total = hidden.new_zeros((), dtype=torch.float32)
+        size = min(targets_at_once(len(weight), kind), len(targets))
+        with _repeated(-(-len(targets) // size)):
+            total += loss_of_some(hidden[:size], weight, bias, targets[:size], made[:size])
+        ctx.save_for_backward(made)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (made,) = ctx.saved_tensors
+        return None, (made.float() * gradient).to(made.dtype), None, None, None
 
 
 @contextmanager
@@ -133,7 +160,10 @@ def _by_expert(experts: int, left: Tensor, right: Tensor) -> Tensor:
         PARTS.reset(token)
 
 
-_COMPUTED_ONCE = {row_attention.__name__: _ByRow, "grouped_mm": _Grouped, "_grouped_mm": _Grouped}
+_COMPUTED_ONCE: dict[str, type[torch.autograd.Function]] = {
+    row_attention.__name__: _ByRow, chunked_cross_entropy.__name__: _ByPart,
+    "grouped_mm": _Grouped, "_grouped_mm": _Grouped,
+}  # fmt: skip
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

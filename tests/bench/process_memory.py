@@ -58,7 +58,7 @@ def train(case: Case, folder: Path) -> str:
     from studio.engine.attach import Placed, attach
     from studio.engine.batches import Row, collate
     from studio.engine.build import load_base
-    from studio.engine.tasks import batch_logits, loss_sum
+    from studio.engine.tasks import batch_loss
     from studio.extensions.declaring import declare_at
     from studio.extensions.loader import load_method
     from studio.extensions.registry import discover
@@ -83,7 +83,7 @@ def train(case: Case, folder: Path) -> str:
             lengths = [case.length - 3, *[case.length] * (case.rows - 1)]
             rows = [Row(random.integers(3, 1000, n), np.arange(n) >= n - case.trained) for n in lengths]
             batch = collate(rows, pad_id=0, device="cpu", packed=False, classes=False)
-            loss_sum(batch_logits(model, batch), batch).backward()
+            batch_loss(model, batch).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     peak = peak_bytes()

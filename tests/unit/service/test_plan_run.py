@@ -115,7 +115,39 @@ def test_that_a_cpu_takes_as_many_rows_at_once_as_keep_it_busy(
     spec["train"] = {"max_steps": 8, "effective_batch": 16}
     plan = plan_run(spec, devices=[CPU]).plan
     assert plan is not None
-    assert (plan.micro_batch, plan.accumulation) == (rows, 16 // rows)
+    assert (plan.micro_batch, plan.accumulation, plan.packing) == (rows, 16 // rows, True)
+
+
+def test_that_a_cpu_takes_more_rows_at_once_in_half_precision(
+    spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = LengthFacts(
+        sampled=36, mean=122.0, p50=122, p95=122, longest=122, trained=1.0, truncated=0, max_length=1024
+    )
+    monkeypatch.setattr("studio.service.plan_run.lengths_of", lambda _: lengths)
+    spec["train"] = {"max_steps": 8, "effective_batch": 16, "precision": "bf16"}
+    plan = plan_run(spec, devices=[CPU]).plan
+    assert plan is not None
+    assert plan.micro_batch == 8
+
+
+@pytest.mark.parametrize(
+    ("use", "where", "device", "why"),
+    [
+        ("prefix-tuning", "kind == attention", CPU, "rows of like length"),
+        ("prompt-tuning", "kind == model", CPU, "prompt-tuning needs rows apart"),
+        ("lora", None, GPU, "rows of like length"),
+    ],
+)
+def test_that_rows_are_packed_where_each_is_attended_to_on_its_own(
+    spec: dict[str, Any], use: str, where: str | None, device: DeviceFacts, why: str
+) -> None:
+    spec["method"] = {"placements": [{"use": use, "where": where}]}
+    spec["train"] = {"max_steps": 8, "effective_batch": 16, "device": device.id}
+    plan = plan_run(spec, devices=[CPU] if device is CPU else [CPU, device]).plan
+    assert plan is not None
+    (reason,) = (auto.reason for auto in plan.autos if auto.field == "train.packing")
+    assert (plan.packing, reason.startswith(why)) == (False, True)
 
 
 @pytest.mark.parametrize(("gpu", "precision"), [(GPU, "bf16"), (OLD_GPU, "fp16")])

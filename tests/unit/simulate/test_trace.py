@@ -77,7 +77,10 @@ def test_that_the_phases_follow_each_other_and_name_what_they_hold() -> None:
     assert held["trainable"] == 4 * plan.placements[0].trainable
     assert held["optimizer"] == pytest.approx(8 * plan.placements[0].trainable, rel=0.01)  # and step counts
     assert held["gradients"] == 0
-    assert held["logits"] == 4 * case.rows * case.trained * 1024  # log-probabilities
+    assert held["logits"] == 0  # they never exist all at once
+    assert max(size for size, kind in zip(found.sizes, found.kinds, strict=True) if kind == "logits") == (
+        4 * case.rows * case.trained * 1024
+    )
 
 
 def test_that_the_gradients_are_as_large_as_what_is_trained() -> None:
