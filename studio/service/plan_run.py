@@ -27,8 +27,7 @@ from studio.service.run_history import measured_runs, torch_version
 from studio.service.settings import load as load_settings
 from studio.service.simulation import SimulationError, Simulator
 
-# at once on a CPU: fewer leave the processors waiting, more need much memory and are hardly faster
-CPU_TOKENS = {"fp32": 660, "fp16": 800, "bf16": 800}
+CPU_TOKENS = 660  # at once: fewer leave the processors waiting, more need much memory and are hardly faster
 MOST_MICRO_BATCH = 64
 EVALS_PER_RUN = 8
 
@@ -86,10 +85,10 @@ class _Draft:
     def decide(self) -> tuple[Plan, Estimate]:
         """The plan with the largest micro-batch that fits, without recomputing if possible, and its estimate."""
         train = self.spec.train
+        sizes = self._micro_batches() if train.micro_batch == "auto" else [train.micro_batch]
         modes = [False, True] if train.checkpointing == "auto" else [train.checkpointing]
         for checkpointing in modes:
             base = self._plan(checkpointing=checkpointing)
-            sizes = self._micro_batches(base.precision) if train.micro_batch == "auto" else [train.micro_batch]
             for size in sizes:
                 plan = base.model_copy(update={"micro_batch": size, "accumulation": train.effective_batch // size})
                 inputs, profile = self.inputs(plan), self._profile(plan)
@@ -97,13 +96,13 @@ class _Draft:
                     return self._explained(plan, estimate_run(inputs, profile), size == sizes[0])
         return self._explained(plan, estimate_run(inputs, profile), size == sizes[0])
 
-    def _micro_batches(self, precision: str) -> list[int]:
+    def _micro_batches(self) -> list[int]:
         """The sizes to try, the best first if it fits."""
         effective = self.spec.train.effective_batch
         sizes = [n for n in range(min(effective, MOST_MICRO_BATCH), 0, -1) if effective % n == 0]
         if self.device.kind != "cpu":
             return sizes
-        best = min(sizes, key=lambda n: abs(math.log(n * max(self.lengths.mean, 1) / CPU_TOKENS[precision])))
+        best = min(sizes, key=lambda n: abs(math.log(n * max(self.lengths.mean, 1) / CPU_TOKENS)))
         return [n for n in sizes if n <= best]
 
     def _explained(self, plan: Plan, estimate: Estimate, first: bool) -> tuple[Plan, Estimate]:

@@ -87,7 +87,7 @@ def plain_adapters(base: Any) -> Any:
     class Adapted(nn.Linear):
         def forward(self, input: Any) -> Any:
             y = super().forward(input)
-            return y + self.up(gelu(self.down(y)))
+            return y + self.up(gelu(self.down(y.float()))).to(y.dtype)
 
     base.requires_grad_(False)
     for module in list(base.modules()):

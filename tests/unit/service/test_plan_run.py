@@ -118,19 +118,6 @@ def test_that_a_cpu_takes_as_many_rows_at_once_as_keep_it_busy(
     assert (plan.micro_batch, plan.accumulation, plan.packing) == (rows, 16 // rows, True)
 
 
-def test_that_a_cpu_takes_more_rows_at_once_in_half_precision(
-    spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lengths = LengthFacts(
-        sampled=36, mean=122.0, p50=122, p95=122, longest=122, trained=1.0, truncated=0, max_length=1024
-    )
-    monkeypatch.setattr("studio.service.plan_run.lengths_of", lambda _: lengths)
-    spec["train"] = {"max_steps": 8, "effective_batch": 16, "precision": "bf16"}
-    plan = plan_run(spec, devices=[CPU]).plan
-    assert plan is not None
-    assert plan.micro_batch == 8
-
-
 @pytest.mark.parametrize(
     ("use", "where", "device", "why"),
     [
