@@ -73,8 +73,7 @@ class _RmsNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, rounded: bool) -> Tensor:
         wide = x.float()
-        factor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-        factor = factor.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        factor = wide.square().mean(-1, keepdim=True).add_(epsilon).rsqrt_()  # as written out, to the last bit
         normed = wide * factor if wide is x else wide.mul_(factor)
         ctx.save_for_backward(x, weight, factor)
         return normed.to(x.dtype).mul_(weight) if rounded else normed.mul_(weight).to(x.dtype)

@@ -14,9 +14,12 @@ from studio.core.plan import Plan
 from studio.engine import chunked_loss
 from studio.engine.batches import Batch, Row, collate
 from studio.engine.chunked_loss import chunked_cross_entropy, plain_head
+from studio.engine.row_attention import attend_by_row
 from studio.engine.session import Session
 from studio.engine.tasks import batch_logits, batch_loss, loss_sum
+from studio.models.families import FAMILIES
 from studio.simulate.stand_in import open_session
+from tests.helpers import families
 from tests.helpers.simulated import CONFIGS, ENCODERS, Case, planned
 
 VOCAB, WIDTH, TARGETS = 300, 24, 50
@@ -87,6 +90,25 @@ def test_that_every_family_learns_the_same(family: str) -> None:
     assert ours.keys() == theirs.keys()
     for name, gradient in theirs.items():
         assert torch.allclose(ours[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max())), name
+
+
+@pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.kind == "decoder"])
+def test_that_every_family_known_packed_or_not_has_the_loss_of_its_rows_alone(family: str) -> None:
+    model: Any = families.build(family).eval().requires_grad_(False)
+    packs = FAMILIES[family].packs
+    if packs:
+        attend_by_row(model)
+    together, *alone = (collate(rows, pad_id=0, device="cpu", packed=packs, classes=False) for rows in row_groups())
+    assert batch_loss(model, together).item() == pytest.approx(
+        sum(loss_sum(batch_logits(model, batch), batch).item() for batch in alone), rel=1e-5
+    )
+
+
+def row_groups() -> list[list[Row]]:
+    """Three rows together, and each alone."""
+    rng = np.random.default_rng(0)
+    rows = [Row(rng.integers(3, families.VOCAB, n), np.arange(n) >= 2) for n in (5, 9, 7)]
+    return [rows, *([row] for row in rows)]
 
 
 @pytest.mark.parametrize(
