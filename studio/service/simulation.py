@@ -106,7 +106,7 @@ class Simulator:
             self._module, [], log=home().logs / "simulation.log", timeout_s=self._timeout_s, cwd=home().root,
             environment={
                 "PET_STUDIO_HOME": str(home().root), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "",
-                "OMP_NUM_THREADS": "1",
+                "OMP_NUM_THREADS": "1", "KINETO_LOG_LEVEL": "99",  # else torch's profiler tells of each time it is used
             },
         )  # fmt: skip
         return self._process

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from studio.core.facts import DeviceFacts
+from studio.core.paths import home
 from studio.core.plan import Plan
 from studio.estimate.profile import MemoryProfile
 from studio.service.plan_run import plan_run
@@ -225,3 +226,4 @@ def test_that_the_real_process_simulates_a_plan_and_refuses_in_words(spec: dict[
         assert ask(simulator, outcome.plan).operations.deep[1] > 0
     finally:
         simulator.close()
+    assert "profiler" not in (home().logs / "simulation.log").read_text(encoding="utf-8")
