@@ -144,13 +144,14 @@ def _logits_bytes(inputs: EstimateInputs, batch: Batch) -> int:
 
 
 def _by_part(inputs: EstimateInputs) -> bool:
-    """Whether the logits never exist all at once: nothing changes them, and their map is not trained."""
+    """Whether the logits never exist all at once: nothing is known to change them, and their map is not trained."""
     tied = inputs.model.tied_embeddings
     on_head = (
         site.role == "head" or (tied and site.kind == "embedding" and any(decl.base for decl in decls))
         for site, decls in inputs.declared if decls
     )  # fmt: skip
-    return inputs.model.model_type not in CHANGED_LOGITS and not any(on_head)
+    changed = inputs.model.model_type in CHANGED_LOGITS
+    return family_of(inputs.model).known and not changed and not any(on_head)
 
 
 def _logits_copies(inputs: EstimateInputs) -> int:

@@ -69,7 +69,7 @@ class Needs:
 
 
 def simulated_batch(inputs: EstimateInputs) -> tuple[int, int]:
-    """The length in tokens of the longest rows, and how many of them carry loss: what to simulate."""
+    """The length in tokens of the longest rows, on average if packed, and how many carry loss: what to simulate."""
     batch = largest_batch(inputs if inputs.packing else replace(inputs, micro_batch=1))
     return batch.length, max(1, round(batch.trained / batch.rows))
 

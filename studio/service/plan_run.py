@@ -110,7 +110,7 @@ class _Draft:
         free = format_bytes(self.device.free_bytes)
         why = f"about {format_bytes(estimate.memory.total_bytes)} of {free} free"
         if self.device.kind == "cpu" and first:
-            why += "; more rows at once are no faster on a CPU"
+            why += "; more rows at once are hardly faster on a CPU"
         self._noted("train.micro_batch", self.spec.train.micro_batch, plan.micro_batch, why)
         recomputes = "activations are recomputed to fit the memory"
         why = recomputes if plan.checkpointing else "the activations fit the memory"
