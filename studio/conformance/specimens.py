@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from studio.api import Site
 from studio.engine.batches import Batch, Row, collate
-from studio.engine.build import head_paths
+from studio.engine.live_paths import head_paths
 from studio.engine.tasks import batch_logits
 from studio.models.sites import find_sites
 

@@ -77,7 +77,10 @@ class LengthFacts(Fact):
 
 
 class DeviceFacts(Fact):
-    """A device that can train. Bytes are of device memory (RAM for a CPU); watts are of the board."""
+    """A device that can train. Bytes are of device memory (RAM for a CPU); watts are of the board.
+
+    ``bf16`` says whether it has instructions for that, ``avx512`` whether a CPU has those.
+    """
 
     id: str  # "cpu" or "cuda:0"
     name: str
@@ -86,6 +89,7 @@ class DeviceFacts(Fact):
     free_bytes: int
     compute_capability: tuple[int, int] | None = None
     bf16: bool = False
+    avx512: bool = False
     cores: int | None = None
     power_limit_w: float | None = None
     driver: str = ""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from studio.core.forecast import Estimate
 from studio.core.problems import Problem
-from studio.core.spec import Gate, OnOom
+from studio.core.spec import Gate, OnOom, Quantization
 
 PLAN_VERSION = 1
 
@@ -73,6 +73,7 @@ class Plan(PlanPart):
     device: str
     device_name: str
     precision: Literal["bf16", "fp16", "fp32"]
+    quantization: Quantization = "none"
     micro_batch: int
     accumulation: int
     effective_batch: int

@@ -15,6 +15,7 @@ Auto = Literal["auto"]
 Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "linear", "cosine"]
 OnOom = Literal["halve", "stop"]
+Quantization = Literal["none", "int8", "nf4"]
 DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "prompt-completion", "text", "classification"]
 Task = Literal["sft", "classification"]
 Gate = Annotated[float, Field(allow_inf_nan=False)] | Literal["learned", "input"] | None
@@ -110,6 +111,11 @@ class TrainSpec(SpecPart):
     warmup: float = Field(default=0.03, ge=0, description="Share of steps if below 1, else steps")
     clip_norm: float | None = Field(default=1.0, gt=0)
     precision: Precision = "auto"
+    quantization: Quantization = Field(
+        default="none",
+        description="How the frozen matrices of the base are held: as computed with, in 8 bits, or in 4 (NF4)",
+        json_schema_extra={"ui": {"label": "Base weights"}},
+    )
     checkpointing: Auto | bool = "auto"
     packing: Auto | bool = "auto"
     eval_every: Auto | int = "auto"

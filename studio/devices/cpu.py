@@ -22,13 +22,15 @@ def cpu_facts(cpuinfo: Path = CPUINFO) -> DeviceFacts:
     """The CPU as a device that trains: its memory is the RAM this process may use."""
     ram = read_ram()
     words = _describe(cpuinfo)
+    flags = set((words.get("flags") or words.get("Features") or "").split())
     return DeviceFacts(
         id=CPU_ID,
         name=words.get("model name") or platform.processor() or platform.machine() or "CPU",
         kind="cpu",
         total_bytes=ram.total_bytes,
         free_bytes=ram.free_bytes,
-        bf16=bool(BF16_FLAGS & set((words.get("flags") or words.get("Features") or "").split())),
+        bf16=bool(BF16_FLAGS & flags),
+        avx512="avx512f" in flags,
         cores=count_cores(),
         power_limit_w=read_power_limit_w(),
     )

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from studio.api import ParamDecl, Params, Place, Site
 from studio.core.errors import BugError, PluginError, UserError
 from studio.core.spec import Gate
-from studio.engine.build import head_paths, resolve_site
 from studio.engine.flow import Flow, backbone_of
 from studio.engine.hooks import At, TunedModule, to_map
 from studio.engine.initial import initial_value, seeded
+from studio.engine.live_paths import head_paths, resolve_site
 from studio.engine.peft_bridge import Bridge, place_bridge
 from studio.engine.prefixes import place_prefix
 from studio.engine.prompts import place_prompt
+from studio.engine.quantized import QuantizedLinear
 from studio.extensions.bridge import BridgedMethod, bridge_problems
 from studio.extensions.declaring import Declared, declare_at, tensor_key
 from studio.extensions.loader import LoadedMethod
@@ -253,6 +254,8 @@ def _allocate(attached: Attached, method_id: str, key: str, decl: ParamDecl, tun
 
 def _train_base(attached: Attached, key: str, decl: ParamDecl, tuned: TunedModule, name: str) -> None:
     """Make a base tensor trainable at every module that shares it."""
+    if name == "weight" and isinstance(tuned.module, QuantizedLinear):
+        raise UserError("the weight is held packed and cannot be trained", where=key, hint="see train.quantization")
     base: Tensor = getattr(tuned.module, name)
     if tuple(base.shape) != tuple(decl.shape):
         raise BugError(f"{key}: counted as {decl.shape}, loaded as {tuple(base.shape)}")

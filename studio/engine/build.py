@@ -1,17 +1,18 @@
 """Loading a base model for a plan: local files only, the plan's precision, everything frozen."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from studio.api import Site
 from studio.core.errors import MachineError, UserError
 from studio.core.plan import Plan
 from studio.engine.lean_modules import make_lean
 from studio.engine.row_attention import attend_by_row
+from studio.models.sites import find_sites
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -25,7 +26,7 @@ def seed_everything(seed: int) -> None:
 
 
 def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
-    """The base model, frozen, in the compute precision and on the plan's device.
+    """The base model, frozen, in the compute precision and on the plan's device, packed if the plan says so.
 
     A classification head that the weights lack is drawn from the plan's seed.
 
@@ -43,6 +44,12 @@ def load_base(plan: Plan, *, pad_id: int | None) -> nn.Module:
         "trust_remote_code": False,
         "use_safetensors": True,
     }
+    if plan.quantization != "none":
+        from studio.engine.packed_loading import PackingConfig
+
+        options["quantization_config"] = PackingConfig(
+            plan.quantization, find_sites(Path(plan.model_path)), plan.device
+        )
     seed_everything(plan.seed)
     try:
         if plan.task == "classification":
@@ -84,38 +91,3 @@ def prepare_base(model: Any, plan: Plan, *, pad_id: int | None, on_cpu: bool) ->
         # it makes the embeddings require gradients, which would carry the backward pass below the lowest trained layer
         model.disable_input_require_grads()
     return model
-
-
-def resolve_module(model: nn.Module, path: str) -> tuple[str, nn.Module]:
-    """The live path and module of a canonical site path (below the backbone, or beside it)."""
-    modules = dict(model.named_modules())
-    prefix = getattr(model, "base_model_prefix", "")
-    for candidate in (f"{prefix}.{path}" if prefix else path, path):
-        if candidate in modules:
-            return candidate, modules[candidate]
-    raise UserError(
-        f"the loaded model has no module {path!r}",
-        where=type(model).__name__,
-        hint="the folder's weights and config differ",
-    )
-
-
-def resolve_site(model: nn.Module, site: Site) -> tuple[str, str]:
-    """The live path of a site's module, and the name of its weight there."""
-    if site.kind == "model":
-        prefix = getattr(model, "base_model_prefix", "")
-        return (prefix if prefix and hasattr(model, prefix) else ""), "weight"
-    if site.copies > 1:
-        owner, _, name = site.path.rpartition(".")
-        return resolve_module(model, owner)[0], name
-    return resolve_module(model, site.path)[0], "weight"
-
-
-def head_paths(model: nn.Module) -> list[str]:
-    """Live paths of the modules outside the backbone that a classification run trains in full."""
-    prefix = getattr(model, "base_model_prefix", "")
-    own = [name for name, _ in model.named_children() if name != prefix]
-    return [
-        path for path, module in model.named_modules()
-        if path.split(".")[0] in own and any(True for _ in module.parameters(recurse=False))
-    ]  # fmt: skip

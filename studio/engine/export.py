@@ -13,7 +13,7 @@ from studio.api import Site
 from studio.core.errors import PluginError
 from studio.core.plan import Plan
 from studio.engine.attach import Attached, Placed
-from studio.engine.build import head_paths
+from studio.engine.live_paths import head_paths
 from studio.engine.peft_bridge import Bridge, peft_tensors, write_config
 
 CONFIG, WEIGHTS = "pet_config.json", "pet_weights.safetensors"

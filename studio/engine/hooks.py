@@ -14,6 +14,7 @@ from studio.core.errors import PluginError, StudioError
 from studio.core.spec import Gate
 from studio.engine.flow import Flow
 from studio.engine.low_rank import low_rank_linear
+from studio.engine.quantized import QuantizedLinear
 from studio.extensions.declaring import GATE
 
 Weights = tuple[Tensor, Tensor | None]
@@ -109,7 +110,7 @@ class TunedModule:
     _changed_already: bool = False  # whether the module ran together with its only forward
 
     def __post_init__(self) -> None:
-        if type(self.module) is nn.Linear:
+        if type(self.module) is nn.Linear or isinstance(self.module, QuantizedLinear):
             vars(self.module)["forward"] = self._run
         self.module.register_forward_pre_hook(self._enter, with_kwargs=True)
         # also when the pass ends early: a recomputation stops inside the last module that it needs
@@ -123,6 +124,8 @@ class TunedModule:
         """The base tensor the module computes with, before any edit: a trained one in the compute precision."""
         if attribute in self.masters:
             return self._cast[attribute] if attribute in self._cast else vars(self.module)[attribute]
+        if attribute == "weight" and isinstance(self.module, QuantizedLinear):
+            return self.module.unpack()
         return self.module._parameters.get(attribute)
 
     def merged(self, placed: Sequence[At]) -> Weights:
@@ -147,6 +150,29 @@ class TunedModule:
             raise TypeError(f"a {type(self.module).__name__} has no weight of its own")
         return base
 
+    @contextmanager
+    def with_gradient(self) -> Iterator[Tensor | None]:
+        """The base tensor, of which gradients can be asked meanwhile; None if the module has none.
+
+        A packed one is there unpacked.
+        """
+        master = self.masters.get(self.attribute)
+        base = self.base(self.attribute) if master is None else master
+        if base is None:
+            yield None
+            return
+        learns = base.requires_grad
+        packed = isinstance(self.module, QuantizedLinear)
+        if packed:
+            vars(self.module)[self.attribute] = base
+        base.requires_grad_(True)
+        try:
+            yield base
+        finally:
+            base.requires_grad_(learns)
+            if packed:
+                vars(self.module).pop(self.attribute)
+
     def start(self, attribute: str) -> Tensor | None:
         """The base tensor in fp32 at least, from its trained master where there is one."""
         master = self.masters.get(attribute)
@@ -170,21 +196,20 @@ class TunedModule:
 
     def _run(self, input: Tensor) -> Tensor:
         """The module, together with what its only forward adds where that is a product of two factors."""
-        change = self._low_rank()
+        module, change = self.module, self._low_rank()
+        assert isinstance(module, nn.Linear)
         if change is None:
-            return nn.Linear.forward(self.module, input)  # type: ignore[arg-type]
+            return type(module).forward(module, input)
         self._changed_already = True
-        own = self.module._parameters
-        assert own["weight"] is not None
         with blaming(self.forwards[0].method, self.forwards[0].site):
-            return low_rank_linear(input, own["weight"], own["bias"], change)
+            return low_rank_linear(input, module, change)
 
     def _low_rank(self) -> LowRank | None:
         if len(self.forwards) != 1 or self.edits or self.masters or not (self.flow.enabled and self.flow.fuses):
             return None
         at = self.forwards[0]
         learned = any(tensor is not None and tensor.requires_grad for tensor in self.module._parameters.values())
-        if not hasattr(at.math, "low_rank") or isinstance(at.gate, str) or learned:
+        if not hasattr(at.math, "low_rank") or isinstance(at.gate, str) or learned or "weight" in vars(self.module):
             return None
         with blaming(at.method, at.site):
             change: LowRank | None = at.math.low_rank(at.params, at.site, at.tensors)

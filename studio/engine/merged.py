@@ -37,7 +37,9 @@ def write_merged(plan: Plan, adapter: Path, out: Path, report: Progress) -> dict
         MachineError: the folder cannot be written.
     """
     model_path = Path(plan.model_path)
-    stored = plan.model_copy(update={"precision": _stored_precision(model_path), "device": "cpu"})
+    stored = plan.model_copy(
+        update={"precision": _stored_precision(model_path), "quantization": "none", "device": "cpu"}
+    )
     report("loading the base model", 0.1)
     attached = _tuned(stored, adapter)
     before = _probe(attached)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from studio.api import ParamDecl, Params, Site
 from studio.core.errors import BugError, PluginError
-from studio.engine.build import resolve_site
+from studio.engine.live_paths import resolve_site
 from studio.extensions.bridge import BridgedMethod
 from studio.extensions.declaring import Declared, tensor_key
 from studio.extensions.peft_shapes import FEEDFORWARD

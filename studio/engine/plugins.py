@@ -1,6 +1,7 @@
 """The moments at which the host calls a method: before the first step, at every step, at every loss."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -77,26 +78,18 @@ def _call(item: Placed, name: str, function: Callable[[], Tensor | None]) -> Ten
 
 def _gradients(attached: Attached, index: int, losses: Losses) -> Gradients:
     """Sums of the gradient and of its square over the micro-batches, for every base weight of a placement."""
-    stored = {}
-    for site, _ in attached.declared[index]:
-        tuned = tuned_at(attached, site)
-        base = tuned.masters.get(tuned.attribute, tuned.base(tuned.attribute))
-        if base is not None:
-            stored[site.path] = (site, base, base.requires_grad)
     sums: dict[str, tuple[Tensor, Tensor]] = {}
-    with torch.enable_grad():
-        for _, base, _ in stored.values():
-            base.requires_grad_(True)
+    with ExitStack() as stack, torch.enable_grad():
+        sites = [site for site, _ in attached.declared[index]]
+        found = [(site, stack.enter_context(tuned_at(attached, site).with_gradient())) for site in sites]
+        stored = [(site, base) for site, base in found if base is not None]
         for loss in losses():
-            weights = [base for _, base, _ in stored.values()]
-            grads = torch.autograd.grad(loss, weights, allow_unused=True)
-            for (path, (site, base, _)), grad in zip(stored.items(), grads, strict=True):
+            grads = torch.autograd.grad(loss, [base for _, base in stored], allow_unused=True)
+            for (site, base), grad in zip(stored, grads, strict=True):
                 now = torch.zeros_like(base, dtype=torch.float32) if grad is None else grad.float()
                 now = to_map(site, now)
-                total, square = sums.get(path, (0.0, 0.0))
-                sums[path] = (total + now, square + now.square())
-    for _, base, before in stored.values():
-        base.requires_grad_(before)
+                total, square = sums.get(site.path, (0.0, 0.0))
+                sums[site.path] = (total + now, square + now.square())
     return sums
 
 

@@ -7,6 +7,7 @@ from studio.estimate.batches import Batch
 from studio.estimate.families import Family
 from studio.estimate.footprint import ATTENTION_OUT, FP32, MLP_MIDDLE, Footprint, LayerUse
 from studio.estimate.inputs import EstimateInputs
+from studio.estimate.packed import unpacking_bytes
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def measure_activations(inputs: EstimateInputs, batch: Batch, family: Family, fo
         return Activations(outside, outside, outside, 0, 0)
     last_norm = 0 if family.post_norm else round(_norm_bytes(inputs, family) * batch.tokens)
     one_layer = round(max(sizes))
-    workspace = round(_workspace_bytes(inputs, batch, family, footprint) * batch.tokens)
+    workspace = round(_workspace_bytes(inputs, batch, family, footprint))
     hidden = inputs.width * inputs.model.hidden * batch.tokens
     if inputs.checkpointing:
         held = hidden * len(sizes) + outside
@@ -52,16 +53,21 @@ def measure_activations(inputs: EstimateInputs, batch: Batch, family: Family, fo
 
 
 def _workspace_bytes(inputs: EstimateInputs, batch: Batch, family: Family, footprint: Footprint) -> float:
-    """Per token: gradients and temporaries in flight inside one layer, at its highest moment.
+    """Gradients and temporaries in flight inside one layer, at its highest moment.
 
     A norm in fp32 holds three of the hidden size, five where it is the layer's last step; experts gather their
-    tokens and scatter the gradients.
+    tokens and scatter the gradients. Where a packed matrix is there unpacked, the product's output is not yet.
     """
     model, width = inputs.model, inputs.width
     norm = (5 if family.ends_with_norm else 3) * FP32 * model.hidden
     gathered = model.active_experts * model.hidden * 2 * width if model.active_experts > 1 else 0
     maps = map_scratch(inputs, batch, family)
-    return max(_mlp_scratch(inputs, family, footprint) + gathered, _gate_scratch(inputs, family), norm, maps)
+    mlp = _mlp_scratch(inputs, family, footprint) + gathered
+    highest = max(mlp, _gate_scratch(inputs, family), norm, maps) * batch.tokens
+    if inputs.quantization == "none":
+        return highest
+    output = width * model.active_experts * model.intermediate
+    return max(highest, (mlp - output) * batch.tokens + unpacking_bytes(inputs))
 
 
 def _mlp_scratch(inputs: EstimateInputs, family: Family, footprint: Footprint) -> float:
@@ -89,8 +95,8 @@ def _gate_scratch(inputs: EstimateInputs, family: Family) -> float:
 
 
 def _wide_sum(inputs: EstimateInputs) -> int:
-    """Bytes by scalar of the buffer in which a CPU without instructions for bf16 sums a product up."""
-    return FP32 if inputs.precision == "bf16" and inputs.device.kind == "cpu" and not inputs.device.bf16 else 0
+    """Bytes by scalar of the buffer in which a CPU with AVX-512 but no instructions for bf16 sums a product up."""
+    return FP32 if inputs.precision == "bf16" and inputs.device.avx512 and not inputs.device.bf16 else 0
 
 
 def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> list[Component]:

@@ -7,6 +7,7 @@ from studio.core.forecast import Advice
 from studio.estimate.inputs import EstimateInputs, Precision
 from studio.estimate.needs import Needs
 
+BITS = {"int8": 8, "nf4": 4}
 SHORTEST = 64  # tokens: shorter rows are hardly worth training on
 
 Fits = Callable[[int], bool]
@@ -46,9 +47,20 @@ def _changes(needs: Needs, fits: Fits) -> Iterator[Change]:
     if inputs.precision == "fp32" and (inputs.device.bf16 or inputs.device.kind == "cuda"):
         half: Precision = "bf16" if inputs.device.bf16 else "fp16"
         yield f"compute in {half}", {"train.precision": half}, replace(inputs, precision=half)
+    yield from _fewer_bits(inputs)
     yield from _both(needs, fits)
     yield from _shorter_rows(needs, fits)
     yield from _higher_layers(inputs)
+
+
+def _fewer_bits(inputs: EstimateInputs) -> Iterator[Change]:
+    """The base's matrices in fewer bits, unless some of them are trained or already are."""
+    packable = {site.path for site in inputs.packable}
+    trained = any(decl.base == "weight" for site, decls in inputs.declared if site.path in packable for decl in decls)
+    if inputs.quantization == "none" and packable and not trained:
+        for kind in inputs.formats:
+            words = f"hold the base in {BITS[kind]} bits"
+            yield words, {"train.quantization": kind}, replace(inputs, quantization=kind)
 
 
 def with_rows(inputs: EstimateInputs, rows: int) -> EstimateInputs:

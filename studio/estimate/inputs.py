@@ -7,6 +7,7 @@ from typing import Literal
 from studio.api import ParamDecl, Site
 from studio.api.sites import Kept
 from studio.core.facts import DeviceFacts, LengthFacts, ModelFacts
+from studio.core.spec import Quantization
 
 Precision = Literal["bf16", "fp16", "fp32"]
 WIDTHS: dict[str, int] = {"bf16": 2, "fp16": 2, "fp32": 4}  # bytes of a scalar
@@ -41,6 +42,8 @@ class EstimateInputs:
 
     ``extra_tokens`` are the virtual ones in every row; ``backbone_grad`` is False if no gradient passes through the
     base model; ``edits`` names the sites whose weights are changed at each pass and what that keeps, see ``Traits``.
+
+    ``quantization`` is how the matrices of the ``packable`` sites are held; ``formats`` are what advice may offer.
 
     ``effective_batch`` is that of the plan; without it, micro-batch times accumulation. ``masked`` says whether
     padded rows come with an attention mask; ``dropout`` whether the base model's own dropout is on (None: as
@@ -77,6 +80,9 @@ class EstimateInputs:
     torch: str = ""
     extra_tokens: int = 0
     backbone_grad: bool = True
+    quantization: Quantization = "none"
+    packable: Sequence[Site] = ()
+    formats: Sequence[Quantization] = ()
     edits: Mapping[str, tuple[Kept, ...]] = field(default_factory=dict)
 
     @property

@@ -9,6 +9,7 @@ from studio.estimate.batches import Batch, largest_batch, largest_eval_batch
 from studio.estimate.families import family_of
 from studio.estimate.footprint import Footprint, measure_footprint
 from studio.estimate.inputs import EstimateInputs
+from studio.estimate.packed import base_bytes
 from studio.estimate.profile import MemoryProfile
 
 FP32 = 4
@@ -77,7 +78,7 @@ def live_parts(inputs: EstimateInputs, footprint: Footprint, peak: Phase) -> Mem
     in_fp32 = inputs.precision == "fp32"
     in_place = footprint.base if in_fp32 else 0  # then the master is the base tensor itself
     return MemoryParts(
-        weights=(inputs.model.params + (inputs.head_params if not in_fp32 else 0) - in_place) * inputs.width,
+        weights=base_bytes(inputs) + ((inputs.head_params if not in_fp32 else 0) - in_place) * inputs.width,
         trainable=trained * FP32,
         gradients=peak.gradients,
         optimizer=trained * ADAM,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from studio.core.facts import DeviceFacts
 from studio.estimate.footprint import Footprint
 from studio.estimate.inputs import EstimateInputs
+from studio.estimate.packed import base_bytes, unpacked_scalars
 from studio.estimate.tables import cpu_facts, find_gpu
 from studio.estimate.work import Work, measure_work
 
@@ -14,6 +15,7 @@ LOAD_BYTES_PER_S = 0.5e9
 ENCODE_S = 3e-4  # reading and tokenizing one row
 LAUNCH_LAYER_S = {"cpu": 3e-4, "cuda": 8e-4}  # one pass through one layer, whatever its size
 LAUNCH_SITE_S = {"cpu": 3e-5, "cuda": 6e-5}  # one call of a method at one site
+UNPACKED_PER_CORE = 4e8  # scalars a second, whatever the format
 UNKNOWN_GPU = {9: (4e14, 4e13, 2e12), 8: (5e13, 2e13, 5e11), 7: (3e13, 8e12, 3e11), 0: (5e12, 5e12, 2e11)}
 
 
@@ -42,7 +44,7 @@ def measure_speed(inputs: EstimateInputs, footprint: Footprint, flops_per_token:
     work = measure_work(inputs, footprint, flops_per_token)
     passes_back = 3 if inputs.checkpointing else 2
     launch = work.micro_steps * (1 + passes_back) * _launch_s(inputs, footprint)
-    compute = work.step_flops / rates.flops
+    compute = work.step_flops / rates.flops + work.micro_steps * passes_back * _unpacking_s(inputs, rates)
     step = _together(inputs, compute, launch) + work.optimizer_bytes / rates.bytes_per_s
     return Speed(
         start=IMPORT_S[inputs.device.kind] + inputs.model.weight_bytes / LOAD_BYTES_PER_S
@@ -76,6 +78,14 @@ def _launch_s(inputs: EstimateInputs, footprint: Footprint) -> float:
     return inputs.model.layers * LAUNCH_LAYER_S[kind] + footprint.sites * LAUNCH_SITE_S[kind]
 
 
+def _unpacking_s(inputs: EstimateInputs, rates: Rates) -> float:
+    """Of all packed matrices, once."""
+    scalars = unpacked_scalars(inputs)
+    if inputs.device.kind == "cpu":
+        return scalars / (UNPACKED_PER_CORE * (inputs.device.cores or 1))
+    return scalars * (1 + inputs.width) / rates.bytes_per_s
+
+
 def _together(inputs: EstimateInputs, compute: float, launch: float) -> float:
     """A GPU computes while the next work is launched; a CPU does one after the other."""
     return max(compute, launch) if inputs.device.kind == "cuda" else compute + launch
@@ -85,5 +95,5 @@ def _eval_s(inputs: EstimateInputs, footprint: Footprint, work: Work, rates: Rat
     """Held-out rows, and the samples that are written one token at a time."""
     launch = _launch_s(inputs, footprint)
     rows = _together(inputs, work.eval_flops / rates.flops, work.eval_batches * launch)
-    token = max(inputs.model.params * inputs.width / rates.bytes_per_s, launch)
+    token = max(base_bytes(inputs) / rates.bytes_per_s + _unpacking_s(inputs, rates), launch)
     return rows + work.new_tokens * token

@@ -18,6 +18,7 @@ from studio.models.roles import EMBEDDINGS, EXPERTS, ORDER, find_role, guess_rol
 _ROUTED = re.compile(r"\bexperts\b|\brouter\b")
 _MOE_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
 _RANKS = {role: rank for rank, role in enumerate(ORDER)}
+UNPACKED = frozenset({"router"})  # too small to gain anything, and what they decide is brittle
 _GATES = frozenset({"gate", "gate_up"})
 
 
@@ -47,6 +48,12 @@ def _header_and_sites(
 def sites_for_task(sites: Iterable[Site], task: str) -> tuple[Site, ...]:
     """The sites that the model of a task has: a classifier has a head of its own in place of the words'."""
     return tuple(site for site in sites if task != "classification" or site.role != "head")
+
+
+def is_quantizable(site: Site) -> bool:
+    """Whether the site's matrix can be held in 8 or 4 bits: a linear map in a block, stored d_out first."""
+    in_block = site.kind == "linear" and site.layer is not None and site.role not in UNPACKED
+    return in_block and site.copies == 1 and not site.transposed and site.tied_to is None
 
 
 def notice(path: Path) -> str | None:

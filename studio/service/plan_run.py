@@ -22,7 +22,7 @@ from studio.extensions.declaring import count_added, count_tensors, edited_sites
 from studio.service.libraries import models
 from studio.service.plan_facts import classification_head_size, lengths_of, resolved_length
 from studio.service.probe_evidence import find_probe
-from studio.service.resolve import Resolved, against_packing, count_resolved, resolve
+from studio.service.resolve import Resolved, against_packing, available_formats, count_resolved, resolve
 from studio.service.run_history import measured_runs, torch_version
 from studio.service.settings import load as load_settings
 from studio.service.simulation import SimulationError, Simulator
@@ -181,6 +181,7 @@ class _Draft:
             device=self._noted("train.device", train.device, self.device.id, found.device_reason),
             device_name=self.device.name,
             precision=precision,
+            quantization=train.quantization,
             micro_batch=1,
             accumulation=train.effective_batch,
             effective_batch=train.effective_batch,
@@ -215,6 +216,9 @@ class _Draft:
             device=self.device,
             task=spec.task,
             precision=plan.precision,
+            quantization=plan.quantization,
+            packable=self.found.packable,
+            formats=available_formats(),
             micro_batch=plan.micro_batch,
             accumulation=plan.accumulation,
             steps=plan.steps,

@@ -15,7 +15,7 @@ from studio.service.run_history import torch_version
 # what decides the cost of a plan; time goes with the tokens, so the effective batch is not among it
 COSTS = {
     "model_fingerprint", "data_fingerprint", "format", "columns", "labels", "max_rows", "max_length", "task",
-    "precision", "micro_batch", "checkpointing", "packing", "device_name",
+    "precision", "quantization", "micro_batch", "checkpointing", "packing", "device_name",
 }  # fmt: skip
 PLACEMENT_COSTS = {"use", "version", "params", "sites", "gate"}
 

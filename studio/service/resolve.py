@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,17 @@ from studio.api import Params, Site
 from studio.core.errors import StudioError, UserError
 from studio.core.facts import DataFacts, DeviceFacts, ModelFacts
 from studio.core.problems import Problem, did_you_mean
-from studio.core.spec import DataRef, Gate, MethodSpec, ModelRef, Placement, RunSpec, TrainSpec, parse_spec
+from studio.core.spec import (
+    DataRef,
+    Gate,
+    MethodSpec,
+    ModelRef,
+    Placement,
+    Quantization,
+    RunSpec,
+    TrainSpec,
+    parse_spec,
+)
 from studio.datasets.check import check_mapping, check_task
 from studio.datasets.formats import infer_format
 from studio.datasets.interpret import suggest_mapping
@@ -21,7 +32,7 @@ from studio.extensions.declaring import GATE, Declared, count_tensors, declare_a
 from studio.extensions.methods import Method, open_method
 from studio.extensions.registry import discover, find_plugin
 from studio.models.families import family_of
-from studio.models.sites import find_sites, sites_for_task
+from studio.models.sites import find_sites, is_quantizable, sites_for_task
 from studio.models.where import check_words, select
 from studio.service.devices import choose_device, list_devices
 from studio.service.libraries import datasets, models
@@ -54,6 +65,7 @@ class Resolved:
     columns: dict[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     placements: list[ResolvedPlacement] = field(default_factory=list)
+    packable: tuple[Site, ...] = ()
     device: DeviceFacts | None = None
     device_reason: str = ""
 
@@ -75,6 +87,7 @@ def resolve(raw: RunSpec | Mapping[str, Any], devices: list[DeviceFacts] | None 
     if train := parsed.part("train", TrainSpec):
         _resolve_device(found, train, devices if devices is not None else list_devices())
         _check_train(found, train)
+        _check_quantization(found, train)
     _check_task(found, task)
     return found
 
@@ -136,6 +149,7 @@ def _scanned_labels(path: str, fingerprint: str, column: str) -> tuple[str, ...]
 def _resolve_method(found: Resolved, spec: MethodSpec, task: str) -> None:
     registry = discover()
     sites = _sites(found, task)
+    found.packable = tuple(filter(is_quantizable, sites or ()))
     for index, placement in enumerate(spec.placements):
         place = f"method.placements.{index}"
         try:
@@ -283,6 +297,29 @@ def _check_train(found: Resolved, train: TrainSpec) -> None:
         )
     if train.early_stopping is not None and found.spec and found.spec.data.split.eval == 0:
         found.problem("train.early_stopping", "needs held-out rows", "set data.split.eval above 0")
+
+
+def _check_quantization(found: Resolved, train: TrainSpec) -> None:
+    """Packed matrices need their kernels, a model that has such matrices, and methods that leave them as they are."""
+    kind, place, remedy = train.quantization, "train.quantization", "use none"
+    if kind == "none":
+        return
+    if kind not in available_formats():
+        found.problem(
+            place, f"{kind} needs bitsandbytes, which is not installed", "install pet-studio[quantized], or use int8"
+        )
+    if found.model and not found.packable:
+        found.problem(place, f"{found.model.name} has no matrices that can be held in fewer bits", remedy)
+    packable = {site.path for site in found.packable}
+    for placement in found.placements:
+        trained = [site for site, decls in placement.declared if any(decl.base == "weight" for decl in decls)]
+        if any(site.path in packable for site in trained):
+            found.problem(place, f"{placement.method.id} trains matrices that {kind} would hold packed", remedy)
+
+
+def available_formats() -> tuple[Quantization, ...]:
+    """The formats that this installation can hold matrices in."""
+    return ("int8", "nf4") if find_spec("bitsandbytes") else ("int8",)
 
 
 def _check_task(found: Resolved, task: str) -> None:

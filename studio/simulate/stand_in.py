@@ -17,6 +17,7 @@ from studio.engine.attach import Attached, attach
 from studio.engine.batches import Row
 from studio.engine.build import DTYPES, model_class, prepare_base
 from studio.engine.optimizer import build_optimizer
+from studio.engine.quantized import quantize_base
 from studio.engine.session import Session, placements_of
 from studio.models.sites import find_sites
 
@@ -116,6 +117,9 @@ def build_model(plan: Plan, *, like_cpu: bool = True, layers: int | None = None)
         model = model_class(classification=plan.task == "classification").from_config(
             config, dtype=DTYPES[plan.precision], trust_remote_code=False
         )
+    every = model_sites(plan.model_path, plan.model_fingerprint)
+    here = (site for site in every if layers is None or site.layer is None or site.layer < layers)
+    quantize_base(model, here, plan.quantization, DTYPES[plan.precision])
     return prepare_base(model, plan, pad_id=0, on_cpu=like_cpu)  # type: ignore[no-any-return]
 
 

@@ -17,6 +17,7 @@ import torch
 from studio.core.facts import LengthFacts
 from studio.core.paths import resource
 from studio.core.plan import Plan
+from studio.core.spec import Quantization
 from studio.devices import list_devices
 from studio.engine.session import placements_of
 from studio.estimate.activations import measure_activations
@@ -27,7 +28,7 @@ from studio.estimate.inputs import EstimateInputs
 from studio.estimate.memory import highest_phase, live_parts
 from studio.extensions.declaring import declare_at, edited_sites
 from studio.models.inspect import inspect_model
-from studio.models.sites import find_sites
+from studio.models.sites import find_sites, is_quantizable
 from studio.simulate.emulator import Flavour
 from studio.simulate.trace import trace
 from tests.helpers.simulated import CONFIGS, Case, measure_peak, planned, single_threaded
@@ -65,6 +66,14 @@ def cases() -> Iterator[Case]:
     for family in ("llama", "qwen2", "gemma"):
         for precision in ("fp32", "bf16"):
             yield Case(family, precision=precision, packed=True)
+    kinds: tuple[Quantization, ...] = ("int8", "nf4")
+    for i, family in enumerate(("llama", "qwen2", "gemma", "opt", "bert", "modernbert")):
+        for k, kind in enumerate(kinds):
+            yield Case(family, precision=("fp32", "bf16")[(i + k) % 2], quantization=kind)
+            yield Case(family, precision=("bf16", "fp32")[(i + k) % 2], quantization=kind, checkpointing=True)
+    for method in ("dora", "prompt-tuning", "houlsby-adapter", "sparse-mask"):
+        yield Case("llama", method, quantization="nf4", params=PARAMS.get(method, {}))
+    yield Case("llama", quantization="nf4", packed=True)
 
 
 def formula_bytes(plan: Plan, case: Case) -> int:
@@ -85,7 +94,8 @@ def formula_bytes(plan: Plan, case: Case) -> int:
         packing=plan.packing, declared=declared, masked=not case.packed,
         extra_tokens=sum(item.method.extra_tokens(item.params) for item in placed),
         backbone_grad=any(item.method.traits.backbone_grad for item in placed),
-        edits=edited_sites(found),
+        edits=edited_sites(found), quantization=plan.quantization,
+        packable=tuple(filter(is_quantizable, find_sites(Path(plan.model_path)))),
     )  # fmt: skip
     footprint = measure_footprint(declared, family, inputs.edits)
     kept = measure_activations(inputs, largest_batch(inputs), family, footprint)

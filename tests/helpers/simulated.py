@@ -14,6 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import logging
 
 from studio.core.plan import Plan, PlannedPlacement
+from studio.core.spec import Quantization
 from studio.engine.build import model_class
 from studio.engine.evaluate import evaluate
 from studio.engine.loop import step_over
@@ -66,6 +67,7 @@ class Case:
     precision: str = "fp32"
     checkpointing: bool = False
     packed: bool = False
+    quantization: Quantization = "none"
     params: dict[str, Any] = field(default_factory=dict)
     where: str | None = None
     changes: dict[str, Any] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Case:
 
     def __str__(self) -> str:
         words = [self.family, self.method, self.precision, "packed" if self.packed else "padded"]
+        words += [] if self.quantization == "none" else [self.quantization]
         return " ".join([*words, "recomputing"] if self.checkpointing else words)
 
     @property
@@ -114,7 +117,7 @@ def plan_of(case: Case, folder: Path) -> Plan:
         "data_path": "", "data_fingerprint": "", "format": "", "columns": {}, "labels": ("a", "b") if classes else (),
         "train_rows": 1, "eval_rows": 0, "split_seed": 0, "max_rows": None, "max_length": case.length,
         "placements": (placement,), "train_head": classes, "trainable": 0, "total": 0, "device": "cpu",
-        "device_name": "CPU", "precision": case.precision, "micro_batch": case.rows, "accumulation": 1,
+        "device_name": "CPU", "precision": case.precision, "quantization": case.quantization, "micro_batch": case.rows, "accumulation": 1,
         "effective_batch": case.rows, "steps": 2, "tokens_per_step": 1, "learning_rate": 1e-3, "weight_decay": 0.0,
         "schedule": "constant", "warmup_steps": 0, "clip_norm": 1.0, "checkpointing": case.checkpointing,
         "packing": case.packed, "eval_every": 1, "save_every": 1, "keep_checkpoints": 1, "early_stopping": None,

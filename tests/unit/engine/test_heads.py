@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from studio.core.facts import ModelFacts
-from studio.engine.build import head_paths
+from studio.engine.live_paths import head_paths
 from studio.service.plan_facts import classification_head_size
 
 SIZES: dict[str, Any] = {

@@ -65,7 +65,7 @@ def resolve(model: Any, path: str) -> Any:
     """The live module of a site; for experts, their tensor."""
     from torch import nn
 
-    from studio.engine.build import resolve_module
+    from studio.engine.live_paths import resolve_module
 
     parent, _, name = path.rpartition(".")
     if parent.endswith(".experts"):
