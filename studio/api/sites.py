@@ -94,7 +94,8 @@ class Traits:
     loaders ("lora": they are exact LoRA factors; "base": changed base tensors; None: the studio's own format).
 
     ``reads``: an expression for the sites whose outputs its forwards read through the context. ``packs``: whether
-    rows may be packed into one sequence. ``backbone_grad``: False if nothing needs a gradient through the base
+    rows may be packed into one sequence. ``quantizes``: whether the matrices below may be held in 8 or 4 bits.
+    ``backbone_grad``: False if nothing needs a gradient through the base
     model, which then runs without one. ``calibrates``: its ``setup`` asks for gradients on training rows.
     ``families``: model kinds ("decoder", "encoder", ...) it works on; empty means all.
 
@@ -112,6 +113,7 @@ class Traits:
     export: Literal["lora", "base"] | None = None
     reads: str | None = None
     packs: bool = True
+    quantizes: bool = True
     backbone_grad: bool = True
     calibrates: bool = False
     families: tuple[str, ...] = ()

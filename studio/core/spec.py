@@ -16,6 +16,7 @@ Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Schedule = Literal["constant", "linear", "cosine"]
 OnOom = Literal["halve", "stop"]
 Quantization = Literal["none", "int8", "nf4"]
+BITS: dict[Quantization, int] = {"int8": 8, "nf4": 4}
 DataFormat = Literal["auto", "alpaca", "sharegpt", "messages", "prompt-completion", "text", "classification"]
 Task = Literal["sft", "classification"]
 Gate = Annotated[float, Field(allow_inf_nan=False)] | Literal["learned", "input"] | None
@@ -114,7 +115,9 @@ class TrainSpec(SpecPart):
     quantization: Quantization = Field(
         default="none",
         description="How the frozen matrices of the base are held: as computed with, in 8 bits, or in 4 (NF4)",
-        json_schema_extra={"ui": {"label": "Base weights"}},
+        json_schema_extra={
+            "ui": {"label": "Base weights", "words": {"none": "In full", "int8": "8 bits", "nf4": "4 bits (NF4)"}}
+        },
     )
     checkpointing: Auto | bool = "auto"
     packing: Auto | bool = "auto"

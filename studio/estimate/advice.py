@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from studio.core.forecast import Advice
+from studio.core.spec import BITS
 from studio.estimate.inputs import EstimateInputs, Precision
 from studio.estimate.needs import Needs
 
-BITS = {"int8": 8, "nf4": 4}
 SHORTEST = 64  # tokens: shorter rows are hardly worth training on
 
 Fits = Callable[[int], bool]

@@ -20,6 +20,7 @@ from studio.extensions.registry import Plugin
 
 TABLE = "tables/peft_methods.json"
 TAG = "peft"
+PLAIN_ONLY = frozenset({"GLORA"})  # refuse every kind of linear map but the plain one
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "ints": list[int]}
 
 
@@ -50,6 +51,7 @@ class BridgedMethod:
             identity_at_init=entry["identity_at_init"],
             families=tuple(entry["families"]),
             learning_rate=entry["learning_rate"],
+            quantizes=self.tuner not in PLAIN_ONLY,
         )
 
     @property

@@ -312,9 +312,11 @@ def _check_quantization(found: Resolved, train: TrainSpec) -> None:
         found.problem(place, f"{found.model.name} has no matrices that can be held in fewer bits", remedy)
     packable = {site.path for site in found.packable}
     for placement in found.placements:
-        trained = [site for site, decls in placement.declared if any(decl.base == "weight" for decl in decls)]
-        if any(site.path in packable for site in trained):
+        used = [(site, decls) for site, decls in placement.declared if site.path in packable]
+        if any(decl.base == "weight" for _, decls in used for decl in decls):
             found.problem(place, f"{placement.method.id} trains matrices that {kind} would hold packed", remedy)
+        elif used and not placement.method.traits.quantizes:
+            found.problem(place, f"{placement.method.id} does not work on packed matrices", remedy)
 
 
 def available_formats() -> tuple[Quantization, ...]:

@@ -123,7 +123,7 @@ def estimate(verdict: str = "fits", *, energy: bool = True) -> Estimate:
 def simulated(found: Check) -> Check:
     """The same forecast as a simulation gives it: with room, a narrower band, and advice that knows its cost.
 
-    Of the advice the first does not suffice alone.
+    Of advice that says nothing of its cost yet, the first does not suffice alone.
     """
     if found.estimate is None:
         return found
@@ -131,8 +131,9 @@ def simulated(found: Check) -> Check:
     narrow = {"low_bytes": int(memory.total_bytes * 0.98), "high_bytes": int(memory.total_bytes * 1.03)}
     advice = tuple(
         item.model_copy(update={"slower": 1.3 if "checkpointing" in str(item.patch) else 1.0, "fits": place != 0})
+        if item.slower is None else item
         for place, item in enumerate(found.estimate.advice)
-    )
+    )  # fmt: skip
     better = found.estimate.model_copy(update={
         "memory": memory.model_copy(update=narrow), "basis": "simulated", "advice": advice,
         "evidence": "a simulated step of this model, no run on this device yet",

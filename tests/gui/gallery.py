@@ -23,7 +23,7 @@ from studio.extensions.methods import open_method
 from studio.extensions.registry import discover
 from studio.gui.backend import Backend, Check
 from studio.models.header import TensorInfo
-from studio.models.sites import sites_of
+from studio.models.sites import is_quantizable, sites_of
 from studio.service.accuracy import Accuracy, GroupAccuracy, Pair, RunAccuracy
 from studio.service.methods import count_on
 from studio.service.side_by_side import Counted, count_plugin
@@ -329,7 +329,9 @@ def _forecast(model: ModelFacts, raw: Mapping[str, Any], device: DeviceFacts, mi
     inputs = estimates.inputs(
         model, device=device, micro_batch=micro, accumulation=16 // micro, steps=600, train_rows=15_742, eval_rows=200,
         eval_every=100, max_length=1024, declared=declared, lengths=LENGTHS, tariff_per_kwh=0.32, grid_g_per_kwh=380,
-        checkpointing=raw.get("train", {}).get("checkpointing") is True,
+        checkpointing=raw.get("train", {}).get("checkpointing") is True, formats=("int8", "nf4"),
+        quantization=raw.get("train", {}).get("quantization", "none"),
+        packable=tuple(filter(is_quantizable, all_sites(model))),
     )  # fmt: skip
     placed = PlannedPlacement(
         use=placement["use"], version="1.0.0", where=WHERE, params=placement.get("params", {}),

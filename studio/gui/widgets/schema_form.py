@@ -127,7 +127,8 @@ def make_editor(shape: FieldShape) -> Editor:
 def _choices(shape: FieldShape) -> list[tuple[Any, str]]:
     first: list[tuple[Any, str]] = [(AUTO, "Auto")] if shape.auto and AUTO not in shape.choices else []
     none: list[tuple[Any, str]] = [(None, "None")] if shape.nullable else []
-    return first + [(value, _word(value)) for value in shape.choices] + none
+    words = shape.hints.get("words", {})
+    return first + [(value, words.get(value) or _word(value)) for value in shape.choices] + none
 
 
 def _word(value: Any) -> str:

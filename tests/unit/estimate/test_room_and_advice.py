@@ -1,16 +1,18 @@
 """The most that fits, and changes that would fit: each tried out, against the formula and a simulation."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
+from studio.api import ParamDecl
 from studio.estimate import EstimateInputs, estimate_run
 from studio.estimate.advice import advise, with_rows
 from studio.estimate.inputs import Precision
 from studio.estimate.needs import Needs
 from studio.estimate.profile import MemoryProfile, Moment, Operations, Polynomial, Segment
 from studio.estimate.room import LENGTH_STEP, MOST_ROWS, find_room, with_length
-from tests.helpers.estimates import GIB, big_decoder, cpu, gpu, inputs
+from tests.helpers.estimates import GIB, big_decoder, cpu, gpu, inputs, sites
 
 KINDS = ("weights", "trainable", "gradients", "optimizer", "activations", "logits", "workspace")
 MIB = 1 << 20
@@ -183,3 +185,18 @@ def test_that_one_row_with_recomputation_is_advised_only_where_neither_is_enough
     assert not any(set(advice.patch) == both for advice in advise(needs, lambda bytes_: bytes_ <= min(each)))
     assert any(set(advice.patch) == both for advice in advise(needs, lambda bytes_: bytes_ < min(each)))
     assert needs.parts.total > 13 * GIB
+
+
+def test_that_fewer_bits_are_offered_where_the_matrices_are_frozen_and_in_full() -> None:
+    model = big_decoder()
+    run = inputs(model, device=gpu(gib=12), packable=sites(model), formats=("int8", "nf4"))
+    needs = Needs(run)
+    offered = {str(advice.patch["train.quantization"]): advice for advice in advise(needs, lambda _: False)
+               if "train.quantization" in advice.patch}  # fmt: skip
+    saved = sum(math.prod(site.shape) for site in sites(model)) * run.width
+    assert 0.4 * saved < offered["int8"].saves_bytes < 0.5 * saved
+    assert 0.65 * saved < offered["nf4"].saves_bytes < 0.75 * saved
+    assert all(1 <= advice.slower < 1.5 for advice in offered.values())
+    trained = tuple((site, (ParamDecl("weight", site.shape, base="weight"),)) for site in sites(model))
+    for other in (replace(run, quantization="int8"), replace(run, declared=trained), replace(run, formats=())):
+        assert not any("train.quantization" in advice.patch for advice in advise(Needs(other), lambda _: False))

@@ -9,11 +9,12 @@ import pytest
 
 from studio.core.errors import InvalidSpecError
 from studio.core.facts import DeviceFacts, LengthFacts
+from studio.service import resolve
 from studio.service.methods import count, list_methods, method_errors
 from studio.service.plan_run import plan_run
 from studio.service.start_run import create_run, new_run_id
 from studio.service.validate_spec import validate
-from tests.helpers import tiny
+from tests.helpers import families, tiny
 
 GPU = DeviceFacts(
     id="cuda:0", name="NVIDIA H100", kind="cuda", total_bytes=80 * 2**30, free_bytes=79 * 2**30,
@@ -230,3 +231,27 @@ def test_that_the_plan_knows_what_to_do_when_memory_runs_out(
     plan = plan_run(spec, devices=[CPU]).plan
     assert plan is not None
     assert plan.on_oom == planned
+
+
+def test_that_a_packed_base_is_planned_foreseen_and_refused_where_it_cannot_be(
+    spec: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = plan_run(spec, devices=[CPU])
+    spec["train"]["quantization"] = "nf4"
+    packed = plan_run(spec, devices=[CPU])
+    assert packed.plan is not None
+    assert packed.plan.quantization == "nf4"
+    assert full.estimate is not None
+    assert packed.estimate is not None
+    assert packed.estimate.memory.parts.weights < full.estimate.memory.parts.weights
+    spec["method"]["placements"].append({"use": "full", "where": "role == q"})
+    monkeypatch.setattr(resolve, "find_spec", lambda _: None)
+    assert plan_run(spec, devices=[CPU]).plan is None
+    assert [problem.message for problem in validate(spec).problems] == [
+        "nf4 needs bitsandbytes, which is not installed", "full trains matrices that nf4 would hold packed",
+    ]  # fmt: skip
+    spec["model"]["source"] = f"path:{families.make('gpt2', tmp_path / 'gpt2')}"
+    spec["method"]["placements"] = [{"use": "lora"}]
+    spec["train"]["quantization"] = "int8"
+    (problem,) = validate(spec).problems
+    assert (problem.where, "no matrices" in problem.message) == ("train.quantization", True)

@@ -6,6 +6,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.core.forecast import Estimate
 from studio.core.plan import Auto, Plan
+from studio.core.spec import BITS
 from studio.core.state import RunSnapshot
 from studio.core.units import format_bytes, format_count, format_seconds, format_watt_hours
 from studio.gui.models.records import Column, RecordTable
@@ -73,12 +74,13 @@ class PlanView(QWidget):
 def summary(plan: Plan) -> str:
     """One paragraph: what trains, on what, how."""
     placements = "; ".join(f"{p.use} at {len(p.sites)} places ({p.where})" for p in plan.placements)
+    held = "" if plan.quantization == "none" else f" over weights in {BITS[plan.quantization]} bits"
     share = plan.trainable / plan.total if plan.total else 0
     return (
         f"{placements}. {plan.trainable:,} of {format_count(plan.total)} parameters train ({share:.2%}). "
         f"{plan.train_rows:,} rows to train and {plan.eval_rows:,} to evaluate on, up to {plan.max_length:,} tokens "
         f"each. {plan.steps:,} steps of {plan.effective_batch} rows ({plan.micro_batch} at a time) in "
-        f"{plan.precision} on {plan.device}, learning rate {plan.learning_rate:g}, {plan.schedule}."
+        f"{plan.precision}{held} on {plan.device}, learning rate {plan.learning_rate:g}, {plan.schedule}."
     )
 
 

@@ -25,7 +25,7 @@ LABELS = {
     "keep_checkpoints": "Checkpoints to keep",
     "checkpointing": "Activation checkpointing",
 }
-BASICS = ("epochs", "max_steps", "learning_rate", "effective_batch", "precision", "device")
+BASICS = ("epochs", "max_steps", "learning_rate", "effective_batch", "precision", "quantization", "device")
 LIMIT_LABELS = {"memory_gib": "Memory (GiB)", "hours": "Time (hours)", "watt_hours": "Energy (Wh)"}
 
 
