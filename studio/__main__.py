@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not _wants_window(given):
-        gc.set_threshold(50_000)  # starting makes many objects and hardly a cycle
+        gc.set_threshold(200_000)  # starting makes many objects and hardly a cycle
         from studio.cli.app import run
 
         return run(given)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QTimer, QUrl
+from PySide6.QtCore import QElapsedTimer, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QMainWindow, QStackedWidget
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from studio.gui.help import HelpDialog
 
 PIECE_PAUSE_MS = 15  # between pieces of screens, for what the user does meanwhile
+VISIT_MS = 400  # in which a screen that has just come into view fills itself
 SPEC_ENDINGS = (".yaml", ".yml", ".json")
 
 
@@ -65,6 +66,7 @@ class MainWindow(QMainWindow):
             self.resize(1280, 800)
         self._pulse = QTimer(self, interval=2000)
         self._pulse.timeout.connect(self._ask_for_active_runs)
+        self._visit = QElapsedTimer()  # since a screen came into view
         self._piecework = QTimer(self, interval=PIECE_PAUSE_MS)
         self._piecework.timeout.connect(self._build_piece)
 
@@ -85,6 +87,7 @@ class MainWindow(QMainWindow):
         self.rail.mark(screen_id)
         self.setWindowTitle(f"{entry(screen_id).title} — PET Studio")
         screen.enter(argument)
+        self._visit.start()
 
     def start_background_work(self) -> None:
         """What the first paint need not wait for."""
@@ -121,7 +124,7 @@ class MainWindow(QMainWindow):
 
     def _build_piece(self) -> None:
         """Build the screens not visited yet, a piece at a time: a first visit need not wait for it."""
-        if plot_queue().is_busy or task_hub().is_busy:
+        if plot_queue().is_busy or task_hub().is_busy or not self._visit.hasExpired(VISIT_MS):
             return  # the user waits for these
         for made in SCREENS:
             screen = self._screens.get(made.id) or self._begin(made.id)

@@ -150,6 +150,9 @@ class _Checker:
             raise self._error("needs a list of words or of numbers", node)
         values = [term.value for term in terms]
         words = tuple(pair for term in terms for pair in term.words)
+        if len(words) == len(terms):  # each is a word itself
+            every = tuple(word for word, _ in words)
+            return _Term("list", lambda _: every, "", types.pop(), words)
         return _Term("list", lambda place: tuple(value(place) for value in values), "", types.pop(), words)
 
     def _arithmetic(self, op: ast.operator, left: ast.expr, right: ast.expr, node: ast.expr) -> _Term:
@@ -225,7 +228,7 @@ def _is_in(a: Value, b: Value, expected: bool) -> bool:
     members = b if isinstance(b, tuple) else (b,)
     if a is None or None in members:
         return False
-    return any(_equal(a, member) for member in members) is expected
+    return (a in members or any(_equal(a, member) for member in members)) is expected
 
 
 def _equal(a: Value, b: Value) -> bool:

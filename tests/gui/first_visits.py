@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from studio.core.paths import home
 from studio.gui.app import make_application
+from studio.gui.backend import Backend
 from studio.gui.main_window import MainWindow
 from studio.gui.theme import theme
 from tests.gui.fake_backend import FakeBackend
@@ -17,6 +18,12 @@ from tests.gui.heartbeat import Heartbeat
 from tests.gui.run_writer import RunWriter, write_running
 
 ORDER = ("run", "runs", "new_run", "models", "data", "methods", "devices", "settings")
+
+
+class Asking(FakeBackend):
+    """Asks the catalog for running runs, as the studio does from the start on."""
+
+    active_runs = Backend.active_runs
 
 
 def wait(ms: int) -> None:
@@ -30,7 +37,7 @@ def main() -> None:
     writer = write_running(RunWriter(home().runs), 340)
     make_application(["first visits"])
     theme().apply("dark")
-    window = MainWindow(FakeBackend())
+    window = MainWindow(Asking())
     window.resize(1280, 800)
     window.show_screen("first_run")
     window.show()

@@ -11,8 +11,8 @@ class Heartbeat:
     """A timer that should beat every 5 ms; what it is late is a pause of the window.
 
     Time in which the machine let this process wait for a processor is not the window's fault and not counted,
-    nor is time that the host of a virtual machine took from the processor it had; what the window's own thread
-    computed always is.
+    nor is time that the host of a virtual machine took from the processor it had, nor what reading these took; what
+    the window's own thread computed always is.
     """
 
     def __init__(self, owner: QObject) -> None:
@@ -25,12 +25,13 @@ class Heartbeat:
         self._timer.start()
 
     def _beat(self) -> None:
-        gap, waited_ms, stolen_ms = self._clock.restart(), _waited_ms(), _stolen_ms()
+        gap, computed_s = self._clock.elapsed(), time.thread_time()
+        waited_ms, stolen_ms = _waited_ms(), _stolen_ms()
         waited = max(0.0, waited_ms - self._waited_ms)  # the sum falls when a thread ends
         stolen = max((now - before for now, before in zip(stolen_ms, self._stolen_ms, strict=True)), default=0.0)
-        computed_s = time.thread_time()
         self._gaps.append(max(gap - waited - stolen, 1000 * (computed_s - self._computed_s)))
-        self._waited_ms, self._stolen_ms, self._computed_s = waited_ms, stolen_ms, computed_s
+        self._waited_ms, self._stolen_ms, self._computed_s = waited_ms, stolen_ms, time.thread_time()
+        self._clock.restart()
 
     def stop(self) -> None:
         self._timer.stop()

@@ -132,17 +132,21 @@ class CurvePlot(QWidget):
 
     def draw(self) -> None:
         """Bring the drawing up to date; the queue of plots calls this once the plotting library is there."""
-        canvas = self.canvas or self._make_canvas()
+        first = self._stack.currentWidget() is self._blank
+        canvas = self.canvas or self.make_canvas()
         for key, curve in self._curves.items():
             if curve.dirty:
                 canvas.draw(key, curve.x, curve.y)
                 curve.dirty = False
         canvas.settle()
+        if first:
+            self._toggle_table(self._table_button.isChecked())
         if self._table_button.isChecked():
             self._show_values()
         self._refresh_readout()
 
-    def _make_canvas(self) -> "Canvas":
+    def make_canvas(self) -> "Canvas":
+        """What is drawn on, out of sight until something is."""
         from studio.gui.plots.canvas import Axes, Canvas
 
         canvas = self.canvas = Canvas(Axes(**self._axes))  # type: ignore[arg-type]
@@ -157,7 +161,6 @@ class CurvePlot(QWidget):
         canvas.pointer_moved.connect(self._follow_pointer)
         canvas.pointer_left.connect(self._leave_pointer)
         self._stack.addWidget(canvas)
-        self._toggle_table(self._table_button.isChecked())
         return canvas
 
     def _build(self) -> None:

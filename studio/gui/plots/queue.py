@@ -65,7 +65,11 @@ class PlotQueue(QObject):
         while self._waiting:
             plot = self._waiting.popleft()
             if shiboken6.isValid(plot) and plot.isVisible():
-                plot.draw()
+                if plot.canvas is None:  # making it takes as long as drawing on it
+                    plot.make_canvas()
+                    self._waiting.appendleft(plot)
+                else:
+                    plot.draw()
                 return
         self._timer.stop()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QStackedWidget
 
 from studio.core.errors import StudioError
@@ -92,11 +93,18 @@ class RunScreen(Screen):
     def _show(self, details: RunDetails) -> None:
         if details.folder.id != self.run_id:  # another run was asked for meanwhile
             return
-        self.pages.setCurrentIndex(1)
         self._offer("draft")
         self.view.open(details)
+        QTimer.singleShot(
+            0, self, lambda: self._turn_to(details.folder.id)
+        )  # laying it out takes as long as filling it
         if details.problem:
             self.noted.emit(details.problem)
+
+    def _turn_to(self, run_id: str) -> None:
+        """Bring the run's page into view, if it is still the one asked for."""
+        if run_id == self.run_id:
+            self.pages.setCurrentIndex(1)
 
     def _show_problem(self, error: StudioError) -> None:
         self.run_id = ""

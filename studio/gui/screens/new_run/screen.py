@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QVBoxLayout
 
 from studio.api import Site
@@ -22,7 +22,7 @@ from studio.gui.screens.new_run.method_form import MethodForm
 from studio.gui.screens.new_run.preflight import Preflight
 from studio.gui.screens.new_run.spec_files import SpecFiles
 from studio.gui.screens.new_run.train_form import TrainForm
-from studio.gui.tasks import run_task
+from studio.gui.tasks import run_in_steps, run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import icon_button
 from studio.gui.widgets.layout import ScrollColumn, boxed, column, order_tabs, row
@@ -201,8 +201,13 @@ class NewRunScreen(Screen):
             self.draft.patch({"train.device": found.device}, "use the device of the settings")
 
     def _show_libraries(self) -> None:
+        run_in_steps(self, self._take_libraries())
+
+    def _take_libraries(self) -> Iterator[None]:
+        """Show what is chosen among them, then what there is to say of it; either takes the time of a frame or two."""
         self._fill_gaps()
         self._show_draft()
+        yield
         self.checker.check_now()
 
     def _fill_gaps(self) -> None:
@@ -267,7 +272,8 @@ class NewRunScreen(Screen):
         self.preflight.show_check(check)
         self.form.show_plan(check.plan)
         self._show_problems(check.problems)
-        order_tabs(self._left, self.preflight)  # cards and advice come and go
+        # cards and advice come and go; finding the order takes as long as showing them
+        QTimer.singleShot(0, self, lambda: order_tabs(self._left, self.preflight))
 
     def _show_problems(self, problems: tuple[Problem, ...]) -> None:
         self.form.show_problems(problems)
