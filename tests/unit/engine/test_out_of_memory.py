@@ -205,7 +205,7 @@ def test_that_an_evaluation_goes_on_with_fewer_rows_and_the_same_metrics(runner:
     assert (session.eval_batch, session.micro_batch) == (2, ROWS)
     assert runner.losses("halved") == runner.losses("whole")
     for one, other in zip(evals(runner, "halved"), evals(runner, "whole"), strict=True):
-        assert one == pytest.approx(other, abs=1e-5)
+        assert one == pytest.approx(other, rel=1e-6)
     assert all("evaluation" in warning for warning in runner.warnings("halved"))
     assert runner.open(session.plan, "halved").eval_batch == 2
 
