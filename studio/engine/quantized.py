@@ -1,5 +1,6 @@
 """Frozen matrices held in 8 or 4 bits, and the linear map that unpacks them for each use."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -57,7 +58,7 @@ class _Weight:
         return self if module is None else module.unpack()
 
 
-class QuantizedLinear(nn.Linear):
+class QuantizedLinear(nn.Linear, ABC):
     """W x + b with a frozen W (d_out, d_in) that is kept packed and has the precision ``dtype`` when unpacked.
 
     ``weight`` reads as a new dense tensor. Nothing of it is kept for the backward pass, which unpacks it again.
@@ -72,13 +73,13 @@ class QuantizedLinear(nn.Linear):
         with torch.no_grad():
             self.pack(weight)
 
+    @abstractmethod
     def pack(self, weight: Tensor) -> None:
         """Keep the weight (d_out, d_in) as buffers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def unpack(self) -> Tensor:
         """The weight (d_out, d_in) as it is computed with."""
-        raise NotImplementedError
 
     def forward(self, input: Tensor) -> Tensor:
         if "weight" in vars(self):  # changed for this pass
