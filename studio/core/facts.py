@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Fact(BaseModel):
     """Base of the fact types: frozen, and tolerant of fields a newer studio wrote."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class ModelFacts(Fact):

@@ -21,7 +21,7 @@ LONGEST_BYTES = 65_536
 class Entry(BaseModel):
     """Module names inside the plugin's folder; ``method`` only where there is torch code."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     params: str = Field(default="params", pattern=MODULE_PATTERN)
     method: str | None = Field(default=None, pattern=MODULE_PATTERN)
@@ -30,7 +30,7 @@ class Entry(BaseModel):
 class Manifest(BaseModel):
     """The content of a ``plugin.toml``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     id: str = Field(pattern=ID_PATTERN)
     kind: PluginKind

@@ -23,7 +23,7 @@ class ModelEntry(BaseModel):
     or tag that was asked for; ``warnings`` are what the user should know about it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     version: int = 1
     facts: ModelFacts

@@ -66,7 +66,17 @@ def select(sites: Sequence[Site], where: str) -> tuple[Site, ...]:
     check = _Checker(where, {site.role for site in sites})
     term = check.parse()
     layers = max((site.layer + 1 for site in sites if site.layer is not None), default=0)
-    return tuple(s for s in sites if term.value(_Place(s, layers)) is True and _is_offered(s, check.words))
+    read = [_FIELDS[name].value for name in check.fields]
+    known: dict[tuple[Value, ...], bool] = {}  # large models have many sites that are alike in what is read
+
+    def holds(site: Site) -> bool:
+        place = _Place(site, layers)
+        key = tuple(value(place) for value in read)
+        if key not in known:
+            known[key] = term.value(place) is True
+        return known[key]
+
+    return tuple(site for site in sites if holds(site) and _is_offered(site, check.words))
 
 
 def check_words(where: str) -> None:
@@ -83,12 +93,13 @@ def _is_offered(site: Site, words: Iterable[str]) -> bool:
 
 
 class _Checker:
-    """Turns the text of an expression into a checked term; ``words`` collects what it names."""
+    """Turns an expression into a checked term; ``words`` are what it names, ``fields`` the properties it reads."""
 
     def __init__(self, text: str, roles: Iterable[str] | None) -> None:
         self.text = text
         self.roles = None if roles is None else set(roles)
         self.words: set[str] = set()
+        self.fields: set[str] = set()
 
     def parse(self) -> _Term:
         if len(self.text) > MAX_LENGTH:
@@ -107,7 +118,10 @@ class _Checker:
     def _term(self, node: ast.expr) -> _Term:  # noqa: PLR0911 - one case per form of an expression
         match node:
             case ast.Name(id=name):
-                return _FIELDS.get(name) or self._word(name, node)
+                if name not in _FIELDS:
+                    return self._word(name, node)
+                self.fields.add(name)
+                return _FIELDS[name]
             case ast.Constant(value=str(word)):
                 return self._word(word, node)
             case ast.Constant(value=value) if type(value) is int:

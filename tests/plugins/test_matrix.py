@@ -1,24 +1,15 @@
 """The whole matrix: every method that ships on every family passes the kit, and the page tells the truth about it."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
-import torch
 
 from studio.conformance.specimens import FAMILIES
 from tests.plugins import conformance_page as page
 
 METHODS = page.shipped_methods()
 TABLE = json.loads(page.TABLE.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

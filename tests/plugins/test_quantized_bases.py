@@ -1,6 +1,5 @@
 """Every method on a base held in 8 bits trains as on the same weights held in full, or is refused."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,30 +7,18 @@ import torch
 
 from studio.core.errors import PluginError, UserError
 from studio.core.plan import Plan
-from studio.engine.clock import Clock
-from studio.engine.loop import train
 from studio.engine.quantized import QuantizedLinear, quantize_base
-from studio.engine.session import Session, open_session, placements_of
-from studio.engine.telemetry import Telemetry
+from studio.engine.session import placements_of
 from studio.extensions.declaring import declare_at
 from studio.models.sites import find_sites, is_quantizable
-from studio.rundir.control import ControlReader
-from studio.rundir.log import EventLog, read_all_events
 from tests.helpers import plans, tiny
 from tests.helpers.bridged import PARAMS
-from tests.helpers.metering import no_meter
+from tests.helpers.sessions import opened, trained
 from tests.plugins.conformance_page import Shipped, shipped_methods
 
 METHODS = [method for method in shipped_methods() if not method.traits.families or "decoder" in method.traits.families]
 STEPS = 3
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -91,23 +78,3 @@ def trains_packed(plan: Plan) -> bool:
         for item in placements_of(plan, find_sites(Path(plan.model_path)))
         for site, decls in declare_at(item.method, item.params, item.sites)
     )
-
-
-def opened(plan: Plan, folder: Path) -> Session:
-    folder.mkdir()
-    with EventLog(folder / "events.jsonl") as log:
-        return open_session(plan, folder / "checkpoints", Telemetry(log, "cpu"))
-
-
-def trained(session: Session, folder: Path) -> list[float]:
-    with EventLog(folder / "events.jsonl") as log:
-        telemetry = Telemetry(log, "cpu")
-        control = ControlReader(folder / "control.jsonl")
-        train(session, telemetry, control, folder / "checkpoints", Clock(session, telemetry, no_meter))
-        telemetry.flush()
-    return [
-        loss
-        for event in read_all_events(folder / "events.jsonl")
-        if type(event).__name__ == "Metrics"
-        for loss in event.values.get("loss", ())  # type: ignore[attr-defined]
-    ]

@@ -13,18 +13,13 @@ from studio.core.paths import bundled_plugins
 from studio.core.plan import Plan
 from studio.engine.batches import collate
 from studio.engine.build import load_base
-from studio.engine.clock import Clock
-from studio.engine.loop import train
 from studio.engine.merge import merge_into_base
-from studio.engine.session import Session, open_session
+from studio.engine.session import Session
 from studio.engine.tasks import batch_logits
-from studio.engine.telemetry import Telemetry
 from studio.extensions.loader import LoadedMethod, load_method
 from studio.extensions.registry import discover
-from studio.rundir.control import ControlReader
-from studio.rundir.log import EventLog, read_all_events
 from tests.helpers import plans, tiny
-from tests.helpers.metering import no_meter
+from tests.helpers.sessions import opened, trained
 
 HEAD = 66  # the tiny BERT's classifier
 USES = (
@@ -77,26 +72,6 @@ def make(models: dict[str, Path], family: str, method: LoadedMethod, tmp_path: P
         return plan
 
     return make_plan
-
-
-def opened(plan: Plan, folder: Path) -> Session:
-    folder.mkdir(exist_ok=True)
-    with EventLog(folder / "events.jsonl") as log:
-        return open_session(plan, folder / "checkpoints", Telemetry(log, "cpu"))
-
-
-def trained(session: Session, folder: Path) -> list[float]:
-    with EventLog(folder / "events.jsonl") as log:
-        telemetry = Telemetry(log, "cpu")
-        control = ControlReader(folder / "control.jsonl")
-        train(session, telemetry, control, folder / "checkpoints", Clock(session, telemetry, no_meter))
-        telemetry.flush()
-    return [
-        loss
-        for event in read_all_events(folder / "events.jsonl")
-        if type(event).__name__ == "Metrics"
-        for loss in event.values["loss"]  # type: ignore[attr-defined]
-    ]
 
 
 def logits(session: Session, model: torch.nn.Module | None = None) -> Tensor:
