@@ -22,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.set_threshold(200_000)  # starting makes many objects and hardly a cycle
         from studio.cli.app import run
 
-        return run(given)
+        try:
+            return run(given)
+        finally:
+            gc.freeze()  # on its way out Python would search all of it for cycles, twice
     if not _has_display():
         print(
             "error: no display for the window\n"
