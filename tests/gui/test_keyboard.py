@@ -137,11 +137,15 @@ def test_that_tab_goes_through_new_run_as_one_reads(window: MainWindow, qtbot: Q
     order = [screen.libraries.model.card, screen.libraries.data.card, screen.libraries.method.card]
     rows = screen.form.method.placements[0].params.rows
     order += [rows["rank"].editor, rows["alpha"].editor, screen.preflight.start_button]
-    chain: list[QWidget] = [screen]
-    while (following := chain[-1].nextInFocusChain()) is not screen:
-        chain.append(following)
-    places = [chain.index(widget) for widget in order]
-    assert places == sorted(places)
+
+    def check() -> None:
+        chain: list[QWidget] = [screen]
+        while (following := chain[-1].nextInFocusChain()) is not screen:
+            chain.append(following)
+        places = [chain.index(widget) for widget in order]
+        assert places == sorted(places)
+
+    qtbot.waitUntil(check)  # the order is set in the turn after the one that shows the forecast
 
 
 @pytest.mark.parametrize("theme_name", ["light", "dark"])
