@@ -1,7 +1,7 @@
 """Memory that a device's kernels take for themselves while they run."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ LARGEST = 1024  # rows and columns of a product that is tried: what a kernel pac
 _PRODUCTS = frozenset(
     {aten.mm.default, aten.addmm.default, aten.addmm_.default, aten.bmm.default, aten.baddbmm.default}
 )
+_MASKED = frozenset({aten.where.self, aten.masked_fill.Scalar, aten.masked_fill_.Scalar})
 
 Scratch = Callable[[Any, Any, Any], int | None]
 _Form = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -27,12 +28,29 @@ def no_scratch(func: Any, args: Any, out: Any) -> None:
 
 def scratch_of(flavour: Flavour) -> Scratch:
     """Bytes that an operation takes besides its output, on such a device; None if it never does."""
-    return _of_products if flavour.kind == "cpu" else no_scratch
+    return _of_cpu if flavour.kind == "cpu" else no_scratch
 
 
-def _of_products(func: Any, args: Any, out: Any) -> int | None:
+def _of_cpu(func: Any, args: Any, out: Any) -> int | None:
+    if func in _PRODUCTS:
+        return _of_product(func, args, out)
+    return _of_promotion(func, args, out) if torch.Tag.pointwise in func.tags else None
+
+
+def _of_promotion(func: Any, args: Any, out: Any) -> int | None:
+    """Operands of unlike precision are copied into the common one first, and so is what is written in place."""
+    changed = [arg for arg in args if isinstance(arg, Tensor) and (func not in _MASKED or arg.dtype != torch.bool)]
+    if not isinstance(out, Tensor) or all(arg.dtype == changed[0].dtype for arg in changed):
+        return None
+    common = reduce(torch.promote_types, {arg.dtype for arg in changed if arg.dim()})
+    if any(arg is out for arg in changed):
+        changed.append(out)
+    return sum(arg.numel() * common.itemsize for arg in changed if arg.dtype != common) or None
+
+
+def _of_product(func: Any, args: Any, out: Any) -> int | None:
     """Products in half precision: summed up in a buffer of fp32, or by kernels that pack what they multiply."""
-    if func not in _PRODUCTS or out.dtype not in (torch.bfloat16, torch.float16) or 1 in out.shape[-2:]:
+    if out.dtype not in (torch.bfloat16, torch.float16) or 1 in out.shape[-2:]:
         return None
     if not _widens():
         return _tried(func, tuple(_form(arg) for arg in args if isinstance(arg, Tensor)))
