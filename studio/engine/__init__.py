@@ -1,1 +1,6 @@
 """The torch side: build a model, place methods, train, evaluate, save."""
+
+import logging
+
+# On CPUs that have instructions for bf16, bitsandbytes warns at import that kernels are missing which nothing here calls.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

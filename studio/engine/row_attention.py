@@ -3,20 +3,21 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.overrides import handle_torch_function, has_torch_function
 
+from studio.core.attention import MOST_WASTE, MOST_WEIGHTS, rows_together
 from studio.core.errors import BugError
 from studio.engine.flow import backbone_of
 
 _NAME = "studio_rows"
 _SLOT = "studio_rows"
-_MOST_WEIGHTS = 16 * 2**20  # bytes of one row's attention weights in fp32, beyond which they are not written out
 _packed: ContextVar[bool] = ContextVar("packed", default=False)
 _attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _attend_back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -117,88 +118,174 @@ class _RowAttention(torch.autograd.Function):
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], scale: float, window: int | None
     ) -> Tensor:
         out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
-        sums = [
-            forward_row(rows_at(ends, query, key, value), rows_at(ends, out.transpose(1, 2))[0], scale, window)
-            for ends in _ends(lengths)
-        ]
-        needed = any(of_row is not None for of_row in sums)
+        ctx.groups = grouped(lengths, query)
+        sums = [forward_rows(rows, (query, key, value), out, scale, window) for rows in ctx.groups]
+        needed = any(of_rows is not None for of_rows in sums)
         ctx.save_for_backward(query, key, value, out if needed else None, *sums)
-        ctx.lengths, ctx.scale, ctx.window = lengths, scale, window
+        ctx.scale, ctx.window = scale, window
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, out, *sums = ctx.saved_tensors
-        made = [torch.empty_like(tensor) for tensor in (query, key, value)]
-        for ends, of_row in zip(_ends(ctx.lengths), sums, strict=True):
-            own, (of_out,) = rows_at(ends, query, key, value), rows_at(ends, gradient.transpose(1, 2))
-            known = None if of_row is None else (*rows_at(ends, out.transpose(1, 2)), of_row)
-            backward_row(of_out, own, known, rows_at(ends, *made), ctx.scale, ctx.window)
+        operands = query, key, value
+        made = [torch.empty_like(tensor) for tensor in operands]
+        for rows, of_rows in zip(ctx.groups, sums, strict=True):
+            known = None if of_rows is None else (out, of_rows)
+            backward_rows(rows, gradient, operands, known, made, ctx.scale, ctx.window)
         return (*made, None, None, None)
 
 
-def forward_row(operands: Sequence[Tensor], out: Tensor, scale: float, window: int | None) -> Tensor | None:
-    """Attention of one row, its queries, keys and values given, written into ``out`` (1, heads, n, head size).
+class Rows(NamedTuple):
+    """Neighbours among packed rows that are attended to together, those shorter than the longest filled up."""
 
-    The logarithms of the sums that the weights were divided by (1, heads, n), if the backward pass needs them.
+    start: int  # of their tokens
+    lengths: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        return max(self.lengths)
+
+    @property
+    def tokens(self) -> slice:
+        return slice(self.start, self.start + sum(self.lengths))
+
+    def taken_from(self, tensor: Tensor) -> Tensor:
+        """These rows of (1, heads, S, size) as (n, heads, width, size), filled up with their last token."""
+        own = tensor[0, :, self.tokens]
+        if self._is_even:
+            return own.view(len(own), -1, self.width, own.shape[-1]).transpose(0, 1)
+        filled = own.transpose(0, 1).index_select(0, _sources(self.lengths).to(tensor.device))
+        return filled.view(-1, self.width, *filled.shape[1:]).transpose(1, 2)
+
+    def gradient_of(self, tensor: Tensor) -> Tensor:
+        """The same of a gradient by (1, S, heads, size): nothing comes from what was filled up."""
+        taken = self.taken_from(tensor.transpose(1, 2))
+        return taken if self._is_even else taken.masked_fill_(_filled(self.lengths).to(tensor.device), 0.0)
+
+    def put_into(self, tensor: Tensor, found: Tensor) -> None:
+        """Write (n, heads, width, size) where these rows are in (1, heads, S, size)."""
+        own = tensor[0, :, self.tokens]
+        if self._is_even:
+            own.view(len(own), *found.shape[::2], -1).copy_(found.transpose(0, 1))
+        else:
+            every = found.transpose(1, 2).flatten(0, 1)
+            own.transpose(0, 1).copy_(every.index_select(0, _places(self.lengths).to(tensor.device)))
+
+    @property
+    def _is_even(self) -> bool:
+        return min(self.lengths) == self.width
+
+
+def grouped(lengths: Sequence[int], query: Tensor) -> list[Rows]:
+    """Rows of these lengths as they are attended to: together where weights are written out, else one by one."""
+    if not _is_written_out(query, max(lengths)):
+        return [Rows(start, (end - start,)) for start, end in pairwise(accumulate(lengths, initial=0))]
+    groups = [Rows(0, ())]
+    for length in lengths:
+        last = groups[-1]
+        more = (*last.lengths, length)
+        if len(more) > rows_together(max(more), query.shape[1]) or _waste(more) > MOST_WASTE:
+            groups.append(Rows(last.tokens.stop, (length,)))
+        else:
+            groups[-1] = last._replace(lengths=more)
+    return groups
+
+
+def _waste(lengths: Sequence[int]) -> float:
+    """How many times the weights of these rows are computed if each row is as long as the longest."""
+    return len(lengths) * max(lengths) ** 2 / sum(length**2 for length in lengths)
+
+
+def forward_rows(
+    rows: Rows, operands: Sequence[Tensor], out: Tensor, scale: float, window: int | None
+) -> Tensor | None:
+    """Attention of some rows, of all queries, keys and values, written into ``out`` (1, S, heads, head size).
+
+    The logarithms of the sums that the weights were divided by (n, heads, width), if the backward pass needs them.
     """
-    query, key, value = operands
-    if _is_written_out(query):
+    query, key, value = map(rows.taken_from, operands)
+    if _is_written_out(query, rows.width):
         weights = _weights(query, key, scale, window).to(query.dtype)
-        out.copy_(torch.bmm(weights, value[0]).view(out.shape))
-        return None
-    mask = _hidden(query, window)
-    found, sums = _attend(query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale)
-    out.copy_(found)
-    return sums  # type: ignore[no-any-return]
+        found, sums = torch.bmm(weights, _by_group(value, value)).view(*query.shape[:3], -1), None
+    else:
+        mask = _hidden(query, window)
+        found, sums = _attend(query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale)
+    rows.put_into(out.transpose(1, 2), found)
+    return sums
 
 
-def backward_row(
+def backward_rows(
+    rows: Rows,
     gradient: Tensor,
     operands: Sequence[Tensor],
-    known: Sequence[Tensor] | None,
+    known: tuple[Tensor, Tensor] | None,
     made: Sequence[Tensor],
     scale: float,
     window: int | None,
 ) -> None:
-    """The gradients of one row, written into ``made``; ``known``: the result and what ``forward_row`` gave."""
-    query, key, value = operands
+    """The gradients of some rows, written into ``made``; ``known``: the result and what ``forward_rows`` gave."""
+    query, key, value = map(rows.taken_from, operands)
+    of_found = rows.gradient_of(gradient)
+    found: Sequence[Tensor]
     if known is not None:
-        mask = _hidden(query, window)
-        found = _attend_back(gradient, query, key, value, *known, 0.0, mask is None, attn_mask=mask, scale=scale)
+        out, sums = known
+        mask, given = _hidden(query, window), (rows.taken_from(out.transpose(1, 2)), sums)
+        found = _attend_back(of_found, query, key, value, *given, 0.0, mask is None, attn_mask=mask, scale=scale)
     else:
         weights = _weights(query, key, scale, window)
-        of_out, queries = _by_group(gradient, key), _by_group(query, key)
+        of_out = _by_group(of_found, key)
         of_value = torch.bmm(weights.to(query.dtype).transpose(1, 2), of_out)
-        of_weights = torch.bmm(of_out, value[0].transpose(1, 2)).float()
+        of_weights = torch.bmm(of_out, _by_group(value, key).transpose(1, 2)).float()
         of_scores = torch._softmax_backward_data(of_weights, weights, -1, torch.float32).to(query.dtype)
-        of_key = torch.bmm(of_scores.transpose(1, 2), queries).mul_(scale)
-        found = (torch.bmm(of_scores, key[0]).mul_(scale), of_key, of_value)
-    for place, part in zip(made, found, strict=True):
-        place.copy_(part.view(place.shape))
+        del weights, of_weights
+        of_key = torch.bmm(of_scores.transpose(1, 2), _by_group(query, key)).mul_(scale)
+        found = (torch.bmm(of_scores, _by_group(key, key)).mul_(scale), of_key, of_value)
+    for place, part, like in zip(made, found, (query, key, value), strict=True):
+        rows.put_into(place, part.view(like.shape))
 
 
-def _is_written_out(query: Tensor) -> bool:
+def _is_written_out(query: Tensor, width: int) -> bool:
     """Whether products of matrices beat torch's CPU kernel: in half precision, unless they no longer fit the caches.
 
     Scores, their softmax and its gradient are in fp32 all the same, which makes results as exact as the kernel's.
     """
-    return query.dtype != torch.float32 and 4 * query.shape[1] * query.shape[2] ** 2 <= _MOST_WEIGHTS
+    return query.dtype != torch.float32 and 4 * query.shape[1] * width**2 <= MOST_WEIGHTS
 
 
 def _weights(query: Tensor, key: Tensor, scale: float, window: int | None) -> Tensor:
-    """Attention weights (kv heads, queries by head, n) in fp32."""
-    seen = _apart((query.shape[2],), window, query.device)
-    hidden = torch.zeros(seen.shape, device=query.device).masked_fill_(~seen, -torch.inf)
-    hidden = hidden.repeat(query.shape[1] // key.shape[1], 1)
-    scores = torch.baddbmm(hidden, _by_group(query.float(), key), key[0].float().transpose(1, 2), alpha=scale)
+    """Attention weights (n kv heads, queries by head, width) in fp32."""
+    width = query.shape[2]
+    hidden = query.new_full((width, width), -torch.inf, dtype=torch.float32).triu_(1)
+    if window is not None and window < width:
+        hidden += torch.full_like(hidden, -torch.inf).tril_(-window)
+    queries, keys = _by_group(query, key, torch.float32), _by_group(key, key, torch.float32)
+    with _exact_in_bf16(query.dtype):
+        scores = torch.bmm(queries, keys.transpose(1, 2))
+    by_head = scores.view(-1, width, width)
+    torch.add(hidden, by_head, alpha=scale, out=by_head)
     return torch.softmax(scores, -1)
 
 
-def _by_group(queries: Tensor, key: Tensor) -> Tensor:
-    """(1, heads, n, size) as (kv heads, queries of all heads that share one, size)."""
-    return queries.reshape(key.shape[1], -1, queries.shape[-1])
+@contextmanager
+def _exact_in_bf16(dtype: torch.dtype) -> Iterator[None]:
+    """Products in fp32 of what was ``dtype``: rounding bf16 to bf16 changes nothing, and CPUs multiply it faster."""
+    if dtype != torch.bfloat16:
+        yield
+        return
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before, products.fp32_precision = products.fp32_precision, "bf16"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+
+
+def _by_group(tensor: Tensor, key: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """(n, heads, width, size) as (n kv heads, queries of all heads that share one, size), laid out in that order."""
+    ordered = tensor.to(dtype or tensor.dtype, memory_format=torch.contiguous_format)
+    return ordered.reshape(len(key) * key.shape[1], -1, tensor.shape[-1])
 
 
 def _hidden(query: Tensor, window: int | None) -> Tensor | None:
@@ -218,10 +305,21 @@ def _apart(lengths: Sequence[int], window: int | None, device: torch.device) -> 
     return seen if window is None else seen & (back < window)
 
 
-def _ends(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return pairwise(accumulate(lengths, initial=0))
+@lru_cache(maxsize=256)
+def _sources(lengths: tuple[int, ...]) -> Tensor:
+    """For each place of rows filled up to the longest, end to end, the token that goes there."""
+    ends = torch.tensor(lengths).cumsum(0)
+    places = torch.arange(max(lengths)) + (ends - torch.tensor(lengths)).unsqueeze(-1)
+    return torch.minimum(places, ends.unsqueeze(-1) - 1).flatten()
 
 
-def rows_at(ends: tuple[int, int], *tensors: Tensor) -> list[Tensor]:
-    """The part of each tensor (1, heads, S, size) between two tokens."""
-    return [tensor[:, :, slice(*ends)] for tensor in tensors]
+@lru_cache(maxsize=256)
+def _places(lengths: tuple[int, ...]) -> Tensor:
+    """For each token of rows filled up to the longest, end to end, its place."""
+    return (~_filled(lengths)[:, 0, :, 0]).flatten().nonzero().squeeze(-1)
+
+
+@lru_cache(maxsize=256)
+def _filled(lengths: tuple[int, ...]) -> Tensor:
+    """Which places of rows (n, 1, width, 1) are filled up."""
+    return (torch.arange(max(lengths)) >= torch.tensor(lengths).unsqueeze(-1))[:, None, :, None]

@@ -1,5 +1,6 @@
 """Bytes per token that attention keeps for its backward pass, in each of the ways in which it is computed."""
 
+from studio.core.attention import MOST_WEIGHTS, rows_together
 from studio.core.facts import DeviceFacts
 from studio.estimate.batches import Batch
 from studio.estimate.families import Family
@@ -7,7 +8,6 @@ from studio.estimate.footprint import Declared
 from studio.estimate.inputs import EstimateInputs
 
 FP32 = 4
-MOST_WEIGHTS = 16 * 2**20  # bytes of attention weights that the worker writes out
 
 
 def uses_dropout(inputs: EstimateInputs, family: Family) -> bool:
@@ -47,11 +47,12 @@ def attention_bytes(inputs: EstimateInputs, batch: Batch, family: Family) -> flo
 def map_scratch(inputs: EstimateInputs, batch: Batch, family: Family) -> float:
     """Per token: a map's gradient before and after the softmax; fused attention has none.
 
-    Where packed rows are attended to one by one with written-out weights, those of one row and their gradients.
+    Where packed rows are attended to a few at a time with written-out weights, those of a few and their gradients.
     """
     heads = inputs.model.heads
     if _writes_out(inputs, batch, family):
-        return (3 * FP32 + inputs.width) * heads * batch.width / batch.rows
+        together = min(batch.rows, rows_together(batch.width, heads))
+        return (3 * FP32 + inputs.width) * heads * batch.width * together / batch.rows
     if _is_fused(inputs, family):
         return 0
     return 2 * FP32 * heads * (batch.tokens if batch.packed else batch.width)

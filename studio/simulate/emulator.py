@@ -13,11 +13,11 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from studio.engine.chunked_loss import chunked_cross_entropy, loss_of_some, targets_at_once
-from studio.engine.row_attention import backward_row, forward_row, row_attention, rows_at
+from studio.engine.row_attention import backward_rows, forward_rows, grouped, row_attention
 from studio.simulate.values import value_of
 
 aten = torch.ops.aten
-REPEATS: ContextVar[int] = ContextVar("repeats", default=1)  # how often what is computed once is done
+REPEATS: ContextVar[float] = ContextVar("repeats", default=1.0)  # how often what is computed once is done
 PARTS: ContextVar[int] = ContextVar("parts", default=1)  # kernels that a product is computed by, one after the other
 FLASH = 1  # of torch.nn.attention.SDPBackend
 LARGEST_HEAD, AMPERE = 256, (8, 0)
@@ -86,7 +86,7 @@ class _Grouped(torch.autograd.Function):
 
 
 class _ByRow(torch.autograd.Function):
-    """``row_attention`` of rows of one length, of which only the first is computed: the others follow one by one."""
+    """``row_attention`` of rows of one length, of which only the first few are computed: the others follow them."""
 
     @staticmethod
     def forward(
@@ -100,26 +100,22 @@ class _ByRow(torch.autograd.Function):
         window: int | None,
     ) -> Tensor:
         out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
-        first = (0, lengths[0])
-        with _repeated(len(lengths)):
-            sums = forward_row(
-                rows_at(first, query, key, value), out.transpose(1, 2)[:, :, : lengths[0]], scale, window
-            )
-        every = None if sums is None else torch.cat([sums] * len(lengths), dim=2)
+        ctx.first = first = grouped(lengths, query)[0]
+        ctx.times = len(lengths) / len(first.lengths)
+        with _repeated(ctx.times):
+            sums = forward_rows(first, (query, key, value), out, scale, window)
+        every = None if sums is None else sums.new_empty(query.shape[1], query.shape[2])
         ctx.save_for_backward(query, key, value, None if sums is None else out, every)
-        ctx.call = lengths, scale, window
+        ctx.scale, ctx.window = scale, window
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, out, sums = ctx.saved_tensors
-        lengths, scale, window = ctx.call
-        made = [torch.empty_like(tensor) for tensor in (query, key, value)]
-        first = (0, lengths[0])
-        own, (of_out,) = rows_at(first, query, key, value), rows_at(first, gradient.transpose(1, 2))
-        known = None if out is None else rows_at(first, out.transpose(1, 2), sums)
-        with _repeated(len(lengths)):
-            backward_row(of_out, own, known, rows_at(first, *made), scale, window)
+        *operands, out, sums = ctx.saved_tensors
+        made = [torch.empty_like(tensor) for tensor in operands]
+        with _repeated(ctx.times):
+            known = None if out is None else (out, sums[None, :, ctx.first.tokens])
+            backward_rows(ctx.first, gradient, operands, known, made, ctx.scale, ctx.window)
         return (None, *made, None, None, None)
 
 
@@ -143,7 +139,7 @@ class _ByPart(torch.autograd.Function):
 
 
 @contextmanager
-def _repeated(times: int) -> Iterator[None]:
+def _repeated(times: float) -> Iterator[None]:
     token = REPEATS.set(times)
     try:
         yield

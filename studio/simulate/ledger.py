@@ -107,7 +107,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         formula = flop_registry.get(_FLOPS_LIKE.get(packet, packet))
         if formula is not None and self.marks:
             name = self.marks[-1][0]
-            self.flops[name] = self.flops.get(name, 0) + REPEATS.get() * int(formula(*args, **kwargs, out_val=out))
+            self.flops[name] = self.flops.get(name, 0) + round(REPEATS.get() * formula(*args, **kwargs, out_val=out))
 
 
 def _scalar(tensor: Tensor) -> Any:

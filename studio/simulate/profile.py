@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.api import Site
+from studio.core.attention import MOST_ROWS
 from studio.core.plan import Plan
 from studio.engine.evaluate import LEAST_ROWS_AT_ONCE
 from studio.engine.session import placements_of
@@ -46,7 +47,8 @@ def simulate(plan: Plan, *, length: int, trained: int, flavour: Flavour, alone: 
     sites = model_sites(plan.model_path, plan.model_fingerprint)
     depth = 1 + max((site.layer for site in sites if site.layer is not None), default=0)
     cut = (SHALLOW, DEEP) if depth >= LEAST_CUT and is_uniform(plan, sites) else (None,)
-    rows = (1,) if alone else (2, 3)
+    first = MOST_ROWS if plan.packing and flavour.kind == "cpu" else 2
+    rows = (1,) if alone else (first, first + 1)
     with undisturbed():
         traces = [[_trace(plan, count, layers, length, trained, flavour) for count in rows] for layers in cut]
         if traces[0][0].masks_packed and not alone:  # such a mask grows with the square of the rows

@@ -11,13 +11,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from studio.core.errors import BugError
 from studio.core.plan import Plan
-from studio.engine import chunked_loss, row_attention
+from studio.engine import chunked_loss
 from studio.engine.batches import Batch, Row, collate
 from studio.engine.chunked_loss import chunked_cross_entropy, plain_head
 from studio.engine.row_attention import attend_by_row
 from studio.engine.session import Session
 from studio.engine.tasks import batch_logits, batch_loss, loss_sum
-from studio.estimate import attention
 from studio.estimate import memory as foreseen
 from studio.models.families import FAMILIES
 from studio.simulate.stand_in import open_session
@@ -30,7 +29,6 @@ BYTES_BEFORE = dict(chunked_loss.LOGITS_BYTES)
 
 def test_that_the_estimate_counts_what_the_engine_makes_at_once() -> None:
     assert BYTES_BEFORE == foreseen.LOGITS_BYTES
-    assert row_attention._MOST_WEIGHTS == attention.MOST_WEIGHTS
 
 
 @pytest.fixture(autouse=True)

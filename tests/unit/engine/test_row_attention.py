@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from studio.core.errors import BugError
 from studio.engine import row_attention as module
 from studio.engine.batches import Row, collate
-from studio.engine.row_attention import attends_by_row, packed_rows, row_attention
+from studio.engine.row_attention import attends_by_row, grouped, packed_rows, row_attention
 from studio.engine.session import Session
 from studio.engine.tasks import batch_logits, loss_sum
 from studio.models.families import FAMILIES
@@ -38,14 +38,14 @@ def masked(operands: list[Tensor], window: int | None) -> Tensor:
     return scaled_dot_product_attention(query, key, value, attn_mask=seen, enable_gqa=True).transpose(1, 2)
 
 
-@pytest.mark.parametrize("most", [module._MOST_WEIGHTS, 0], ids=["written out", "torch's kernel"])
+@pytest.mark.parametrize("most", [module.MOST_WEIGHTS, 0], ids=["written out", "torch's kernel"])
 @pytest.mark.parametrize("window", [None, 4, 30])
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
 @pytest.mark.parametrize("kv_heads", [2, 6])
 def test_that_rows_one_by_one_are_as_exact_as_one_mask(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, apart: float, window: int | None, most: int, kv_heads: int
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_WEIGHTS", most)
+    monkeypatch.setattr(module, "MOST_WEIGHTS", most)
     operands = heads(dtype, kv_heads)
     made, expected = row_attention(*operands, LENGTHS, window=window), masked(operands, window)
     gradient = torch.randn_like(made)
@@ -57,6 +57,24 @@ def test_that_rows_one_by_one_are_as_exact_as_one_mask(
     for ours, theirs in pairs:
         assert ours.dtype == dtype
         assert float((ours.double() - theirs).detach().norm() / theirs.detach().norm()) < apart
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        (LENGTHS, [(9, 9, 4), (30,)]),
+        ((7,) * 6, [(7, 7, 7, 7), (7, 7)]),
+        ((300, 300, 300), [(300, 300), (300,)]),
+        ((1000, 4, 4), [(1000,), (4,), (4,)]),
+    ],
+    ids=["the next is much longer", "no more than pays", "no more than fits", "too long to be written out"],
+)
+def test_which_rows_are_attended_to_together(lengths: tuple[int, ...], expected: list[tuple[int, ...]]) -> None:
+    query = torch.empty(1, 5, sum(lengths), 16, dtype=torch.bfloat16)
+    found = grouped(lengths, query)
+    assert [rows.lengths for rows in found] == expected
+    assert [rows.start for rows in found] == [sum(sum(before) for before in expected[:i]) for i in range(len(expected))]
+    assert all(len(rows.lengths) == 1 for rows in grouped(lengths, query.float()))
 
 
 @pytest.fixture(params=DECODERS)
