@@ -2,5 +2,5 @@
 
 import logging
 
-# On CPUs that have instructions for bf16, bitsandbytes warns at import that kernels are missing which nothing here calls.
+# On CPUs with instructions for bf16, bitsandbytes warns at import that kernels are missing, which nothing here calls.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -55,18 +55,45 @@ def step_rows(count: int, batch: int, step: int, seed: int) -> list[int]:
     position = step * batch
     while len(chosen) < batch:
         epoch, offset = divmod(position, count)
-        order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
-        taken = order[offset : offset + batch - len(chosen)].tolist()
+        taken = _order(count, epoch, seed)[offset : offset + batch - len(chosen)].tolist()
         chosen += taken
         position += len(taken)
     return chosen
 
 
-def micro_batches(rows: Sequence[Row], size: int) -> Iterator[list[Row]]:
-    """Rows of like length together, so that little is padded."""
+def _order(count: int, epoch: int, seed: int) -> NDArray[np.int64]:
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a micro-batch of packed rows may hold: tokens, and tokens that carry loss."""
+
+    tokens: int
+    trained: int
+
+
+def room_of(tokens: NDArray[np.int64], trained: NDArray[np.int64], batch: int, size: int, seed: int) -> Room:
+    """What the longest ``size`` rows of a step hold at most, in the first epoch of steps of ``batch`` rows.
+
+    ``tokens`` and ``trained`` (N,) are those of each row.
+    """
+    order = _order(len(tokens), 0, seed)
+    steps = order[: len(order) // batch * batch].reshape(-1, batch) if len(order) >= batch else order[None]
+    return Room(*(int(np.sort(each[steps], axis=1)[:, -size:].sum(axis=1).max()) for each in (tokens, trained)))
+
+
+def micro_batches(rows: Sequence[Row], size: int, room: Room | None = None) -> Iterator[list[Row]]:
+    """Rows of like length together, so that little is padded; more than ``size`` where there is ``room`` for them."""
     by_length = sorted(rows, key=lambda row: len(row.ids))
-    for start in range(0, len(by_length), size):
-        yield by_length[start : start + size]
+    while by_length:
+        count = min(size, len(by_length))
+        if room is not None:
+            tokens = np.cumsum([len(row.ids) for row in by_length])
+            trained = np.cumsum([row.trained[1:].sum() for row in by_length])
+            count = max(count, int(np.sum((tokens <= room.tokens) & (trained <= room.trained))))
+        yield by_length[:count]
+        del by_length[:count]
 
 
 def collate(rows: Sequence[Row], *, pad_id: int, device: str, packed: bool, classes: bool) -> Batch:

@@ -68,9 +68,26 @@ class StoredRows(Sequence[Row]):
             span = slice(starts[place], ends[place])
             yield self.ids[span][self.trained[span]]
 
+    def sizes(self) -> tuple[Indices, Indices]:
+        """Tokens of each row, and those among them that carry loss, without making the rows."""
+        starts = np.concatenate(([0], self.ends[:-1]))
+        tokens = self.ends - starts
+        filled = starts[tokens > 0]
+        trained = np.zeros_like(tokens)
+        if len(filled):
+            trained[tokens > 0] = np.add.reduceat(self.trained, filled, dtype=np.int64) - self.trained[filled]
+        return tokens[self.places], trained[self.places]
+
     def at(self, places: Indices) -> "StoredRows":
         """The same rows at other places."""
         return replace(self, places=places)
+
+
+def sizes_of(rows: Sequence[Row]) -> tuple[Indices, Indices]:
+    """Tokens of each row, and those among them that carry loss: the first is never predicted."""
+    if isinstance(rows, StoredRows):
+        return rows.sizes()
+    return np.asarray([len(row.ids) for row in rows]), np.asarray([int(row.trained[1:].sum()) for row in rows])
 
 
 def encode_rows(

@@ -1,7 +1,7 @@
 """Everything a run trains with, built from its plan: data, model, trainables, optimizer."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from studio.datasets.encode import Encoder
 from studio.datasets.split import split_rows
 from studio.datasets.store import StoredDataset
 from studio.engine.attach import Attached, Placed, attach
-from studio.engine.batches import Row, collate, micro_batches
+from studio.engine.batches import Room, Row, collate, micro_batches, room_of
 from studio.engine.build import load_base
 from studio.engine.checkpoint import latest_checkpoint, load_checkpoint
+from studio.engine.chunked_loss import plain_head
 from studio.engine.evaluate import answer_choices, eval_rows_at_once
 from studio.engine.memory import Watch, held_bytes
 from studio.engine.optimizer import build_optimizer
 from studio.engine.plugins import run_setup
-from studio.engine.row_store import StoredRows, encode_rows
+from studio.engine.row_store import StoredRows, encode_rows, sizes_of
 from studio.engine.start import take_start
 from studio.engine.tasks import batch_loss
 from studio.engine.telemetry import Telemetry
@@ -77,6 +78,7 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     resumed: bool = False
     watch: Watch = field(init=False)
+    _rooms: dict[int, Room] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.plan.device, self._facts)
@@ -85,6 +87,19 @@ class Session:
     def micro_batch(self) -> int:
         """Rows at once in training."""
         return self.progress.micro_batch or self.plan.micro_batch
+
+    @property
+    def room(self) -> Room | None:
+        """What packed rows may hold at once: as much as ``micro_batch`` of the longest; None for padded rows."""
+        if not self.plan.packing:
+            return None
+        if self.micro_batch not in self._rooms:
+            sizes = sizes_of(self.train_rows)
+            room = room_of(*sizes, self.plan.effective_batch, self.micro_batch, self.plan.seed)
+            if plain_head(self.model) is not None:  # then logits are made in parts, however many they are
+                room = replace(room, trained=room.tokens)
+            self._rooms[self.micro_batch] = room
+        return self._rooms[self.micro_batch]
 
     @property
     def eval_batch(self) -> int:

@@ -1,9 +1,10 @@
 """How many operations a run takes."""
 
+import math
 from dataclasses import dataclass
 
 from studio.estimate.attention import attends_by_row
-from studio.estimate.batches import largest_eval_batch, mean_length, tokens_per_step, trained_share
+from studio.estimate.batches import largest_batch, largest_eval_batch, mean_length, tokens_per_step, trained_share
 from studio.estimate.families import family_of
 from studio.estimate.footprint import Footprint
 from studio.estimate.inputs import EstimateInputs
@@ -34,18 +35,24 @@ def measure_work(inputs: EstimateInputs, footprint: Footprint, flops_per_token: 
     """
     evals = count_evals(inputs)
     batch = largest_eval_batch(inputs)
-    rows = inputs.rows_per_step
     trained = footprint.trainable + inputs.head_params
     new = min(MOST_NEW_TOKENS, round(_trained_per_row(inputs)) + EXTRA_TOKENS)
     return Work(
         step_flops=tokens_per_step(inputs) * (flops_per_token or _training_flops_per_token(inputs, footprint)),
         eval_flops=inputs.eval_rows * mean_length(inputs) * _forward_flops_per_token(inputs) if evals else 0.0,
-        micro_steps=-(-rows // inputs.micro_batch),
+        micro_steps=_micro_steps(inputs),
         eval_batches=-(-inputs.eval_rows // batch.rows) if evals else 0,
         evals=evals,
         optimizer_bytes=28 * trained,  # weight, gradient and two moments read, all but the gradient written
         new_tokens=SAMPLES * new if inputs.language and evals else 0,
     )
+
+
+def _micro_steps(inputs: EstimateInputs) -> int:
+    """Micro-batches of a step; of packed rows each holds as many tokens as the largest."""
+    if inputs.packing:
+        return math.ceil(tokens_per_step(inputs) / largest_batch(inputs).tokens)
+    return -(-inputs.rows_per_step // inputs.micro_batch)
 
 
 def count_evals(inputs: EstimateInputs) -> int:

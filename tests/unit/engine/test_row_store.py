@@ -12,7 +12,7 @@ from studio.datasets.encode import Encoded, Encoder
 from studio.datasets.library import DatasetLibrary
 from studio.datasets.store import StoredDataset
 from studio.engine import row_store
-from studio.engine.row_store import encode_rows
+from studio.engine.row_store import encode_rows, sizes_of
 from tests.helpers import tiny
 
 COLUMNS = {"prompt": "{question} ?", "completion": "{answer}"}
@@ -147,6 +147,16 @@ def test_that_rows_without_a_token_to_train_on_are_left_out(dataset: StoredDatas
     encoder = _Given(Encoded([1], [True]))
     with pytest.raises(UserError, match="no row has a token to train on"):
         encode_rows(dataset, encoder, np.arange(1))
+
+
+def test_that_sizes_are_those_of_the_rows(dataset: StoredDataset) -> None:
+    encoder: Any = _Given(
+        Encoded([1, 2, 3], [True, False, True]), Encoded([], []), Encoded([4, 5], [False, True]), Encoded([], [])
+    )
+    rows = encode_rows(dataset, encoder, np.array([2, 0, 1, 3]))[0]
+    tokens, trained = sizes_of(rows)
+    assert (tokens.tolist(), trained.tolist()) == ([2, 3], [1, 1])
+    assert [each.tolist() for each in sizes_of([rows[0], rows[1]])] == [[2, 3], [1, 1]]
 
 
 def test_that_classes_and_the_two_texts_of_a_pair_are_kept(dataset: StoredDataset) -> None:
