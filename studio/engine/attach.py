@@ -16,7 +16,7 @@ from studio.api import ParamDecl, Params, Place, Site
 from studio.core.errors import BugError, PluginError, UserError
 from studio.core.spec import Gate
 from studio.engine.flow import Flow, backbone_of
-from studio.engine.hooks import At, TunedModule, to_map
+from studio.engine.hooks import At, Siblings, TunedModule, to_map
 from studio.engine.initial import initial_value, seeded
 from studio.engine.live_paths import head_paths, resolve_site
 from studio.engine.peft_bridge import Bridge, place_bridge
@@ -29,6 +29,7 @@ from studio.extensions.loader import LoadedMethod
 from studio.models.where import select
 
 _FUNCTIONS = ("forward", "merge", "prompt", "prefix")
+_SAME_INPUT = (frozenset({"q", "k", "v"}), frozenset({"gate", "up"}))
 INITS = "zeros, ones, constant:VALUE, eye, normal:STD, kaiming, uniform:BOUND, signs"
 
 
@@ -144,7 +145,19 @@ def attach(
             for name, parameter in list(model.get_submodule(path).named_parameters(recurse=False)):
                 decl = ParamDecl(name, tuple(parameter.shape), base="weight" if name == "weight" else "bias")
                 _train_base(attached, f"head.{path}.{name}", decl, _tuned(attached, path), name)
+    _join_siblings(attached)
     return attached
+
+
+def _join_siblings(attached: Attached) -> None:
+    """Let maps of one module that by their roles read the same input know each other."""
+    joined: dict[tuple[str, frozenset[str]], Siblings] = {}
+    for path, tuned in attached.tuned.items():
+        roles = {at.site.role for at in tuned.forwards}
+        alike = next((alike for alike in _SAME_INPUT if roles and roles <= alike), None)
+        if alike is not None:
+            tuned.siblings = joined.setdefault((path.rpartition(".")[0], alike), tuned.siblings)
+            tuned.siblings.members.append(tuned)
 
 
 def _bridge(attached: Attached) -> None:

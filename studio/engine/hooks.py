@@ -13,7 +13,7 @@ from studio.api import Context, LowRank, Site
 from studio.core.errors import PluginError, StudioError
 from studio.core.spec import Gate
 from studio.engine.flow import Flow
-from studio.engine.low_rank import low_rank_linear
+from studio.engine.low_rank import low_rank_linears
 from studio.engine.quantized import QuantizedLinear
 from studio.extensions.declaring import GATE
 
@@ -66,6 +66,43 @@ class At:
         return start + self.gate * (merged - start)
 
 
+class Siblings:
+    """Maps of one block that read the same input: all are computed when the first of them is called.
+
+    Those that turn out to be given different inputs go on each for itself.
+    """
+
+    def __init__(self) -> None:
+        self.members: list[TunedModule] = []
+        self._input: Tensor | None = None
+        self._waiting: dict[int, Tensor] = {}
+
+    def output_of(self, member: "TunedModule", x: Tensor) -> Tensor | None:
+        """The map of ``x`` with what its placement adds; None where that is no product of two factors."""
+        waiting = id(member) in self._waiting
+        if not (waiting and x is self._input):
+            if waiting:
+                self.members = []
+            change = member.low_rank()
+            if change is None:
+                return None
+            self._compute(member, change, x)
+        output = self._waiting.pop(id(member))
+        if not self._waiting:
+            self._input = None
+        return output
+
+    def _compute(self, first: "TunedModule", change: LowRank, x: Tensor) -> None:
+        found = {id(first): (first.module, change)}
+        for member in self.members:
+            if member is not first and (other := member.low_rank()) is not None:
+                found[id(member)] = member.module, other
+        bases, changes = zip(*found.values(), strict=True)
+        with blaming(first.forwards[0].method, first.forwards[0].site):
+            self._input = x
+            self._waiting = dict(zip(found, low_rank_linears(x, bases, changes), strict=True))
+
+
 @contextmanager
 def blaming(method: str, site: Site) -> Iterator[None]:
     """Turn what a plugin's code raises into an error that names the plugin and the site."""
@@ -106,6 +143,7 @@ class TunedModule:
     edits: list[At] = field(default_factory=list)
     forwards: list[At] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
+    siblings: "Siblings" = field(default_factory=Siblings)
     _cast: dict[str, Tensor] = field(default_factory=dict)  # the masters in the compute precision, as last used
     _changed_already: bool = False  # whether the module ran together with its only forward
 
@@ -196,15 +234,15 @@ class TunedModule:
 
     def _run(self, input: Tensor) -> Tensor:
         """The module, together with what its only forward adds where that is a product of two factors."""
-        module, change = self.module, self._low_rank()
-        assert isinstance(module, nn.Linear)
-        if change is None:
-            return type(module).forward(module, input)
-        self._changed_already = True
-        with blaming(self.forwards[0].method, self.forwards[0].site):
-            return low_rank_linear(input, module, change)
+        output = self.siblings.output_of(self, input)
+        if output is None:
+            output = type(self.module).forward(self.module, input)
+        else:
+            self._changed_already = True
+        return output
 
-    def _low_rank(self) -> LowRank | None:
+    def low_rank(self) -> LowRank | None:
+        """What the only forward adds, where that is a product of factors and may be computed with the module."""
         if len(self.forwards) != 1 or self.edits or self.masters or not (self.flow.enabled and self.flow.fuses):
             return None
         at = self.forwards[0]

@@ -206,14 +206,10 @@ def forward_rows(
     The logarithms of the sums that the weights were divided by (n, heads, width), if the backward pass needs them.
     """
     query, key, value = map(rows.taken_from, operands)
-    if _is_written_out(query, rows.width):
-        weights = _weights(query, key, scale, window).to(query.dtype)
-        found, sums = torch.bmm(weights, _by_group(value, value)).view(*query.shape[:3], -1), None
-    else:
-        mask = _hidden(query, window)
-        found, sums = _attend(query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale)
+    mask = _hidden(query, window)
+    found, sums = _attend(query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale)
     rows.put_into(out.transpose(1, 2), found)
-    return sums
+    return None if _is_written_out(query, rows.width) else sums
 
 
 def backward_rows(
@@ -238,16 +234,20 @@ def backward_rows(
         of_out = _by_group(of_found, key)
         of_value = torch.bmm(weights.to(query.dtype).transpose(1, 2), of_out)
         of_weights = torch.bmm(of_out, _by_group(value, key).transpose(1, 2)).float()
-        of_scores = torch._softmax_backward_data(of_weights, weights, -1, torch.float32).to(query.dtype)
+        of_scores = torch._softmax_backward_data(of_weights, weights, -1, torch.float32)
         del weights, of_weights
-        of_key = torch.bmm(of_scores.transpose(1, 2), _by_group(query, key)).mul_(scale)
-        found = (torch.bmm(of_scores, _by_group(key, key)).mul_(scale), of_key, of_value)
+        of_scores = of_scores.to(query.dtype)
+        queries, keys = _by_group(query, key), _by_group(key, key)
+        of_query = torch.baddbmm(torch.empty_like(queries), of_scores, keys, beta=0, alpha=scale)
+        of_key = torch.baddbmm(torch.empty_like(keys), of_scores.transpose(1, 2), queries, beta=0, alpha=scale)
+        found = of_query, of_key, of_value
     for place, part, like in zip(made, found, (query, key, value), strict=True):
         rows.put_into(place, part.view(like.shape))
 
 
 def _is_written_out(query: Tensor, width: int) -> bool:
-    """Whether products of matrices beat torch's CPU kernel: in half precision, unless they no longer fit the caches.
+    """Whether the weights are written out for the backward pass, where products beat torch's kernel: in half precision,
+    unless they no longer fit the caches.
 
     Scores, their softmax and its gradient are in fp32 all the same, which makes results as exact as the kernel's.
     """

@@ -52,7 +52,7 @@ def map_scratch(inputs: EstimateInputs, batch: Batch, family: Family) -> float:
     heads = inputs.model.heads
     if _writes_out(inputs, batch, family):
         together = min(batch.rows, rows_together(batch.width, heads))
-        return (3 * FP32 + inputs.width) * heads * batch.width * together / batch.rows
+        return 3 * FP32 * heads * batch.width * together / batch.rows
     if _is_fused(inputs, family):
         return 0
     return 2 * FP32 * heads * (batch.tokens if batch.packed else batch.width)
