@@ -180,7 +180,7 @@ class Rows(NamedTuple):
 
 def grouped(lengths: Sequence[int], query: Tensor) -> list[Rows]:
     """Rows of these lengths as they are attended to: together where weights are written out, else one by one."""
-    if not _is_written_out(query, max(lengths)):
+    if not is_written_out(query, max(lengths)):
         return [Rows(start, (end - start,)) for start, end in pairwise(accumulate(lengths, initial=0))]
     groups = [Rows(0, ())]
     for length in lengths:
@@ -209,7 +209,7 @@ def forward_rows(
     mask = _hidden(query, window)
     found, sums = _attend(query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale)
     rows.put_into(out.transpose(1, 2), found)
-    return None if _is_written_out(query, rows.width) else sums
+    return None if is_written_out(query, rows.width) else sums
 
 
 def backward_rows(
@@ -245,7 +245,7 @@ def backward_rows(
         rows.put_into(place, part.view(like.shape))
 
 
-def _is_written_out(query: Tensor, width: int) -> bool:
+def is_written_out(query: Tensor, width: int) -> bool:
     """Whether the weights are written out for the backward pass, where products beat torch's kernel: in half precision,
     unless they no longer fit the caches.
 

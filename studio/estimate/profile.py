@@ -14,12 +14,20 @@ class ProfilePart(BaseModel):
 
 
 class Moment(ProfilePart):
-    """One moment of a step that is the highest for some number of rows: its bytes by what holds them."""
+    """One moment of a step that is the highest for some number of rows: its bytes by what holds them.
+
+    ``limited`` comes on top: what is made for no more than so many rows at a time.
+    """
 
     kinds: dict[str, Polynomial]
+    limited: tuple[tuple[float, dict[str, Polynomial]], ...] = ()
 
     def bytes_at(self, rows: int) -> dict[str, float]:
-        return {kind: c0 + c1 * rows + c2 * rows * rows for kind, (c0, c1, c2) in self.kinds.items()}
+        found = {kind: _value(polynomial, rows) for kind, polynomial in self.kinds.items()}
+        for limit, kinds in self.limited:
+            for kind, polynomial in kinds.items():
+                found[kind] += _value(polynomial, min(rows, limit))
+        return found
 
 
 class Segment(ProfilePart):
@@ -105,6 +113,6 @@ def _total(found: Mapping[str, float]) -> float:
     return sum(found.values())
 
 
-def _value(polynomial: Polynomial, rows: int) -> float:
+def _value(polynomial: Polynomial, rows: float) -> float:
     c0, c1, c2 = polynomial
     return c0 + c1 * rows + c2 * rows * rows

@@ -1,5 +1,6 @@
 """What torch decides by device before a dispatcher sees it, decided for a device that is not there."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,12 +13,15 @@ from torch.autograd.graph import _engine_run_backward
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from studio.core.attention import rows_together
 from studio.engine.chunked_loss import chunked_cross_entropy, loss_of_some, targets_at_once
-from studio.engine.row_attention import backward_rows, forward_rows, grouped, row_attention
+from studio.engine.row_attention import backward_rows, forward_rows, grouped, is_written_out, row_attention
 from studio.simulate.values import value_of
 
 aten = torch.ops.aten
 REPEATS: ContextVar[float] = ContextVar("repeats", default=1.0)  # how often what is computed once is done
+# what is made now is for some rows at a time: how many times those that there are it could be for
+MOST: ContextVar[float] = ContextVar("most", default=math.inf)
 PARTS: ContextVar[int] = ContextVar("parts", default=1)  # kernels that a product is computed by, one after the other
 FLASH = 1  # of torch.nn.attention.SDPBackend
 LARGEST_HEAD, AMPERE = 256, (8, 0)
@@ -101,8 +105,9 @@ class _ByRow(torch.autograd.Function):
     ) -> Tensor:
         out = query.new_empty(1, query.shape[2], query.shape[1], value.shape[-1])
         ctx.first = first = grouped(lengths, query)[0]
-        ctx.times = len(lengths) / len(first.lengths)
-        with _repeated(ctx.times):
+        most = rows_together(first.width, query.shape[1]) if is_written_out(query, first.width) else 1
+        ctx.repeated = len(lengths) / len(first.lengths), most / len(lengths)
+        with _repeated(*ctx.repeated):
             sums = forward_rows(first, (query, key, value), out, scale, window)
         every = None if sums is None else sums.new_empty(query.shape[1], query.shape[2])
         ctx.save_for_backward(query, key, value, None if sums is None else out, every)
@@ -113,7 +118,7 @@ class _ByRow(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *operands, out, sums = ctx.saved_tensors
         made = [torch.empty_like(tensor) for tensor in operands]
-        with _repeated(ctx.times):
+        with _repeated(*ctx.repeated):
             known = None if out is None else (out, sums[None, :, ctx.first.tokens])
             backward_rows(ctx.first, gradient, operands, known, made, ctx.scale, ctx.window)
         return (None, *made, None, None, None)
@@ -126,8 +131,9 @@ class _ByPart(torch.autograd.Function):
     def forward(ctx: Any, kind: str, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         made = torch.empty_like(hidden)
         total = hidden.new_zeros((), dtype=torch.float32)
-        size = min(targets_at_once(len(weight), kind), len(targets))
-        with _repeated(-(-len(targets) // size)):
+        most = targets_at_once(len(weight), kind)
+        size = min(most, len(targets))
+        with _repeated(-(-len(targets) // size), most / len(targets)):
             total += loss_of_some(hidden[:size], weight, bias, targets[:size], made[:size])
         ctx.save_for_backward(made)
         return total
@@ -139,12 +145,13 @@ class _ByPart(torch.autograd.Function):
 
 
 @contextmanager
-def _repeated(times: float) -> Iterator[None]:
-    token = REPEATS.set(times)
+def _repeated(times: float, most: float) -> Iterator[None]:
+    repeats, limit = REPEATS.set(times), MOST.set(most)
     try:
         yield
     finally:
-        REPEATS.reset(token)
+        REPEATS.reset(repeats)
+        MOST.reset(limit)
 
 
 def _by_expert(experts: int, left: Tensor, right: Tensor) -> Tensor:

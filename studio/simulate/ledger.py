@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import flop_registry
 
-from studio.simulate.emulator import REPEATS
+from studio.simulate.emulator import MOST, REPEATS
 from studio.simulate.scratch import Scratch, no_scratch
 from studio.simulate.values import compute, follow, invent, known, value_of
 
@@ -28,13 +28,15 @@ _FLOPS_LIKE = {
 class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Storages by number, in the order of their making.
 
-    ``sizes`` are their bytes, ``kinds`` what they hold; ``events`` name a storage when it is made (number + 1) and when
-    it is freed (minus that); ``marks`` are the events at which a phase began; ``flops`` are counted by phase.
+    ``sizes`` are their bytes, ``kinds`` what they hold, ``most`` as in ``MOST``; ``events`` name a storage when it is
+    made (number + 1) and when it is freed (minus that); ``marks`` are the events at which a phase began; ``flops`` are
+    counted by phase.
     """
 
     device: str = "meta"
     sizes: list[int] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
+    most: list[float] = field(default_factory=list)
     events: list[int] = field(default_factory=list)
     marks: list[tuple[str, int]] = field(default_factory=list)
     flops: dict[str, int] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         number = self._live[key] = len(self.sizes)
         wide = bool(self.vocab) and tensor.dim() > 1 and tensor.shape[-1] == self.vocab and self._kind != "weights"
         self.sizes.append(storage.nbytes())
+        self.most.append(MOST.get())
         self.kinds.append(kind or ("logits" if wide else self._kind))
         self.events.append(number + 1)
         weakref.finalize(storage, self._free, key, number)
@@ -83,6 +86,7 @@ class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Enter a storage that an operation makes and frees."""
         if size is not None:
             self.sizes.append(size)
+            self.most.append(MOST.get())
             self.kinds.append("workspace")
             self.events += [len(self.sizes), -len(self.sizes)]
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.api import Site
-from studio.core.attention import MOST_ROWS
 from studio.core.plan import Plan
 from studio.engine.evaluate import LEAST_ROWS_AT_ONCE
 from studio.engine.session import placements_of
@@ -47,8 +46,7 @@ def simulate(plan: Plan, *, length: int, trained: int, flavour: Flavour, alone: 
     sites = model_sites(plan.model_path, plan.model_fingerprint)
     depth = 1 + max((site.layer for site in sites if site.layer is not None), default=0)
     cut = (SHALLOW, DEEP) if depth >= LEAST_CUT and is_uniform(plan, sites) else (None,)
-    first = MOST_ROWS if plan.packing and flavour.kind == "cpu" else 2
-    rows = (1,) if alone else (first, first + 1)
+    rows = (1,) if alone else (2, 3)
     with undisturbed():
         traces = [[_trace(plan, count, layers, length, trained, flavour) for count in rows] for layers in cut]
         if traces[0][0].masks_packed and not alone:  # such a mask grows with the square of the rows
@@ -119,32 +117,44 @@ def _moments(traces: Sequence[Trace], start: int) -> dict[tuple[str, bool], tupl
     first = traces[0]
     if any(not np.array_equal(first.events, other.events) for other in traces[1:]):
         raise UnlikeTracesError("the step over more rows makes and frees other tensors")
-    coefficients = fit([trace.sizes for trace in traces], start)  # (storages, 3)
+    coefficients = _coefficients(traces, start)  # (storages, 3)
     numbers, signs = np.abs(first.events) - 1, np.sign(first.events)
     kinds = np.asarray([KINDS.index(kind) for kind in first.kinds])
-    deltas = np.zeros((len(numbers), len(KINDS), 3))
-    deltas[np.arange(len(numbers)), kinds[numbers]] = coefficients[numbers] * signs[:, None]
+    limits = np.unique([np.inf, *first.most])[::-1]
+    of_limit = np.searchsorted(-limits, -first.most)
+    deltas = np.zeros((len(numbers), len(limits), len(KINDS), 3))
+    deltas[np.arange(len(numbers)), of_limit[numbers], kinds[numbers]] = coefficients[numbers] * signs[:, None]
     held = np.cumsum(deltas, axis=0)
     later = held.copy()
-    later[:, GRADIENTS] = held[dict(first.marks)["optimizer"] - 1, GRADIENTS] + deltas[:, GRADIENTS].clip(0)
+    at_optimizer = dict(first.marks)["optimizer"] - 1
+    later[:, 0, GRADIENTS] = held[at_optimizer, 0, GRADIENTS] + deltas[:, 0, GRADIENTS].clip(0)
     found: dict[tuple[str, bool], list[Floats]] = {}  # a name comes again where a method adds to the loss
     for name, begin, end in bounds(first.marks, len(numbers)):
         found.setdefault((name, False), []).append(held[begin:end])
         if name in MICRO_BATCH:
             found.setdefault((name, True), []).append(later[begin:end])
-    return {key: _highest(np.concatenate(parts)) for key, parts in found.items() if sum(map(len, parts))}
+    return {key: _highest(np.concatenate(parts), limits) for key, parts in found.items() if sum(map(len, parts))}
 
 
 def _reserved(traces: Sequence[Trace], start: int) -> tuple[tuple[int, float], ...]:
     """What CUDA's allocator reserves by what it hands out, for some numbers of rows."""
     events = traces[0].events
-    coefficients = fit([trace.sizes for trace in traces], start)
+    coefficients = _coefficients(traces, start)
     found = []
     for rows in (1,) if start == 1 else RESERVED_ROWS:
-        sizes = coefficients @ np.asarray([1.0, rows, rows * rows])
+        sizes = (coefficients * np.vander(np.minimum(rows, traces[0].most), 3, increasing=True)).sum(axis=1)
         held = np.cumsum(sizes[np.abs(events) - 1] * np.sign(events)).max()
         found.append((rows, reserved_peak(sizes.astype(np.int64), events) / held))
     return tuple(found)
+
+
+def _coefficients(traces: Sequence[Trace], start: int) -> Floats:
+    """Polynomials (storages, 3) of what the traces hold; what no longer grows is as large as in the last."""
+    found = fit([trace.sizes for trace in traces], start)
+    grown = traces[0].most < start + len(traces) - 1
+    found[grown] = 0.0
+    found[grown, 0] = traces[-1].sizes[grown]
+    return found
 
 
 def fit(sizes: Sequence[NDArray[np.int64]], start: int) -> Floats:
@@ -155,11 +165,19 @@ def fit(sizes: Sequence[NDArray[np.int64]], start: int) -> Floats:
     return np.pad(found, ((0, 0), (0, 3 - found.shape[1])))
 
 
-def _highest(held: Floats) -> tuple[Moment, ...]:
-    """The moments of (moments, kinds, 3) that are the highest for some number of rows."""
-    powers = np.vander(np.asarray(ROWS, dtype=np.float64), 3, increasing=True)
-    best = np.unique((held.sum(axis=1) @ powers.T).argmax(axis=0))
-    return tuple(Moment(kinds={kind: tuple(held[at, i].tolist()) for i, kind in enumerate(KINDS)}) for at in best)
+def _highest(held: Floats, limits: Floats) -> tuple[Moment, ...]:
+    """The moments of (moments, limits, kinds, 3) that are the highest for some number of rows."""
+    totals = sum(
+        held[:, i].sum(axis=1) @ np.vander(np.minimum(ROWS, limit), 3, increasing=True).T
+        for i, limit in enumerate(limits)
+    )
+    return tuple(_moment(held[at], limits) for at in np.unique(np.asarray(totals).argmax(axis=0)))
+
+
+def _moment(held: Floats, limits: Floats) -> Moment:
+    every = [{kind: tuple(each[i].tolist()) for i, kind in enumerate(KINDS)} for each in held]
+    some = zip(limits.tolist(), every, strict=True)
+    return Moment(kinds=every[0], limited=tuple((limit, kinds) for limit, kinds in some if limit < np.inf))
 
 
 def bounds(marks: Sequence[tuple[str, int]], end: int) -> Iterator[tuple[str, int, int]]:

@@ -28,11 +28,13 @@ KINDS = ("weights", "trainable", "gradients", "optimizer", "activations", "logit
 class Trace:
     """Storages (bytes and kind by number) and their events, see ``Ledger``; where each phase begins; operations.
 
+    ``most``: of how many rows each storage is at most, however many there are.
     ``masks_packed``: one mask keeps all packed rows apart.
     """
 
     sizes: NDArray[np.int64]
     kinds: tuple[str, ...]
+    most: NDArray[np.float64]
     events: NDArray[np.int64]
     marks: tuple[tuple[str, int], ...]
     flops: dict[str, int]
@@ -74,7 +76,8 @@ def trace(plan: Plan, shape: Shape, flavour: Flavour, *, layers: int | None = No
             ledger.phase("eval", "activations")
             _evaluate(session)
     return Trace(
-        np.asarray(ledger.sizes, dtype=np.int64), tuple(ledger.kinds), np.asarray(ledger.events, dtype=np.int64),
+        np.asarray(ledger.sizes, dtype=np.int64), tuple(ledger.kinds),
+        np.asarray(ledger.most) * shape.rows, np.asarray(ledger.events, dtype=np.int64),
         tuple(ledger.marks), ledger.flops, plan.packing and not attends_by_row(session.model),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from studio.core.plan import Plan, PlannedPlacement
 from studio.models.sites import find_sites
 from studio.simulate.emulator import Flavour
 from studio.simulate.profile import RESERVED_ROWS, is_uniform, simulate, undisturbed
+from studio.simulate.stand_in import Shape
 from studio.simulate.trace import trace
 from tests.helpers.simulated import LINEAR, Case, plan_of, planned, single_threaded
 
@@ -69,6 +70,19 @@ def uniform(plan: Plan) -> bool:
 
 def placed(plan: Plan, where: str, method: str = "lora", **params: Any) -> PlannedPlacement:
     return plan_of(Case("llama", method, where=where, params=params), Path(plan.model_path)).placements[0]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [Case("llama", length=32, trained=16), Case("llama", precision="bf16", packed=True, length=96, trained=2)],
+    ids=["logits in parts", "attention to a few rows at a time"],
+)
+@pytest.mark.parametrize("rows", [2, 5, 300])
+def test_that_what_is_made_for_some_rows_at_a_time_stops_growing(case: Case, rows: int) -> None:
+    with planned(case) as plan:
+        profile = simulate(plan, length=case.length, trained=case.trained, flavour=CPU)
+        whole = trace(plan, Shape(rows, case.length, case.trained, uneven=not case.packed), CPU, held_out=rows)
+    assert sum(profile.parts(rows, rows).values()) == pytest.approx(whole.peak, rel=1e-3)
 
 
 def test_that_one_method_everywhere_is_uniform(llama_plan: Plan) -> None:
