@@ -99,8 +99,8 @@ class Siblings:
                 found[id(member)] = member.module, other
         bases, changes = zip(*found.values(), strict=True)
         with blaming(first.forwards[0].method, first.forwards[0].site):
-            self._input = x
-            self._waiting = dict(zip(found, low_rank_linears(x, bases, changes), strict=True))
+            outputs = low_rank_linears(x, bases, changes)  # ends here where a recomputation needs no more
+        self._input, self._waiting = x, dict(zip(found, outputs, strict=True))
 
 
 @contextmanager
