@@ -90,7 +90,7 @@ def _evaluate(session: Session) -> None:
     """One batch of what ``evaluate`` does, without the scores of each row."""
     classes = session.plan.task == "classification"
     session.model.eval()
-    with torch.inference_mode():
+    with torch.no_grad():  # inference mode hides from a dispatcher what operations are made of
         batch = collate(session.eval_rows, pad_id=0, device=session.plan.device, packed=False, classes=classes)
         logits = batch_logits(session.model, batch)
         loss_sum(logits, batch).item()

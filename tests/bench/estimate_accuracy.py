@@ -74,6 +74,8 @@ def cases() -> Iterator[Case]:
     for method in ("dora", "prompt-tuning", "houlsby-adapter", "sparse-mask"):
         yield Case("llama", method, quantization="nf4", params=PARAMS.get(method, {}))
     yield Case("llama", quantization="nf4", packed=True)
+    for precision in ("fp32", "bf16"):  # evaluation needs most
+        yield Case("llama", precision=precision, checkpointing=True, changes={"vocab_size": 16_384})
 
 
 def formula_bytes(plan: Plan, case: Case) -> int:

@@ -78,6 +78,7 @@ class Case:
     def __str__(self) -> str:
         words = [self.family, self.method, self.precision, "packed" if self.packed else "padded"]
         words += [] if self.quantization == "none" else [self.quantization]
+        words += [f"vocabulary={self.changes['vocab_size']}"] if "vocab_size" in self.changes else []
         return " ".join([*words, "recomputing"] if self.checkpointing else words)
 
     @property

@@ -17,6 +17,7 @@ CPU = Flavour()
 SHALLOW = {"num_hidden_layers": 2}
 CASES = (
     Case("llama", precision="bf16", checkpointing=True, changes=SHALLOW),
+    Case("llama", precision="bf16", checkpointing=True, changes=SHALLOW | {"vocab_size": 16_384}),
     Case("llama", "full", changes=SHALLOW),
     Case("llama", "prompt-tuning", "bf16", changes=SHALLOW),
     Case("llama", "houlsby-adapter", checkpointing=True, changes=SHALLOW),
