@@ -67,9 +67,10 @@ class At:
 
 
 class Siblings:
-    """Maps of one block that read the same input: all are computed when the first of them is called.
+    """Maps of one block that read the same input: in training all are computed when the first of them is called.
 
-    Those that turn out to be given different inputs go on each for itself.
+    Those that turn out to be given different inputs go on each for itself. So does each outside of training: what a
+    tuned model answers is then to the last bits what it answers wherever its adapter is loaded.
     """
 
     def __init__(self) -> None:
@@ -94,7 +95,7 @@ class Siblings:
 
     def _compute(self, first: "TunedModule", change: LowRank, x: Tensor) -> None:
         found = {id(first): (first.module, change)}
-        for member in self.members:
+        for member in self.members if torch.is_grad_enabled() else ():
             if member is not first and (other := member.low_rank()) is not None:
                 found[id(member)] = member.module, other
         bases, changes = zip(*found.values(), strict=True)

@@ -81,6 +81,14 @@ def test_that_together_they_give_what_each_gives_for_itself(
     assert_same(opened(case), opened(case, apart=True))
 
 
+def test_that_each_is_computed_for_itself_outside_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(Case("llama", where=WHERE["all"]))
+    ids = torch.arange(3, 40)[None]
+    with counted(monkeypatch) as found, torch.inference_mode():
+        session.model.eval()(input_ids=ids)
+    assert set(found) == {1}
+
+
 def test_that_maps_given_other_inputs_go_on_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case("llama", where=WHERE["all"])
 
