@@ -64,7 +64,7 @@ def test_that_a_hidden_plot_is_drawn_only_when_it_is_shown(plot: CurvePlot, qtbo
     plot.set_data("raw", X, X)
     assert plot._curves["raw"].dirty
     show(plot, qtbot)
-    assert not plot._curves["raw"].dirty
+    qtbot.waitUntil(lambda: not plot._curves["raw"].dirty)  # drawn a turn after its canvas is there
     assert len(drawn(plot).curves["raw"].item.getData()[0]) == 100
 
 
