@@ -24,7 +24,7 @@ _attend_back = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backwa
 
 
 def attend_by_row(model: Any) -> None:
-    """Have a causal model on a CPU attend to packed rows one by one, if its attention is a fused one."""
+    """Have a causal model on a CPU attend to packed rows a few at a time, if its attention is a fused one."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     if model.config._attn_implementation != "sdpa":
@@ -137,7 +137,7 @@ class _RowAttention(torch.autograd.Function):
         return (*made, None, None, None)
 
 
-class Rows(NamedTuple):
+class RowGroup(NamedTuple):
     """Neighbours among packed rows that are attended to together, those shorter than the longest filled up."""
 
     start: int  # of their tokens
@@ -178,16 +178,16 @@ class Rows(NamedTuple):
         return min(self.lengths) == self.width
 
 
-def grouped(lengths: Sequence[int], query: Tensor) -> list[Rows]:
+def grouped(lengths: Sequence[int], query: Tensor) -> list[RowGroup]:
     """Rows of these lengths as they are attended to: together where weights are written out, else one by one."""
     if not is_written_out(query, max(lengths)):
-        return [Rows(start, (end - start,)) for start, end in pairwise(accumulate(lengths, initial=0))]
-    groups = [Rows(0, ())]
+        return [RowGroup(start, (end - start,)) for start, end in pairwise(accumulate(lengths, initial=0))]
+    groups = [RowGroup(0, ())]
     for length in lengths:
         last = groups[-1]
         more = (*last.lengths, length)
         if len(more) > rows_together(max(more), query.shape[1]) or _waste(more) > MOST_WASTE:
-            groups.append(Rows(last.tokens.stop, (length,)))
+            groups.append(RowGroup(last.tokens.stop, (length,)))
         else:
             groups[-1] = last._replace(lengths=more)
     return groups
@@ -199,7 +199,7 @@ def _waste(lengths: Sequence[int]) -> float:
 
 
 def forward_rows(
-    rows: Rows, operands: Sequence[Tensor], out: Tensor, scale: float, window: int | None
+    rows: RowGroup, operands: Sequence[Tensor], out: Tensor, scale: float, window: int | None
 ) -> Tensor | None:
     """Attention of some rows, of all queries, keys and values, written into ``out`` (1, S, heads, head size).
 
@@ -213,7 +213,7 @@ def forward_rows(
 
 
 def backward_rows(
-    rows: Rows,
+    rows: RowGroup,
     gradient: Tensor,
     operands: Sequence[Tensor],
     known: tuple[Tensor, Tensor] | None,
