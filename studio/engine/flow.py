@@ -19,8 +19,9 @@ class Flow:
     """One model's pass in progress.
 
     ``outputs`` holds what the sites that some method reads have put out, by site path; ``memories`` what each
-    placement's forwards leave each other; ``tokens`` the batch, as far as it is known. ``switches`` are called when the
-    placements are turned on or off. ``fuses``: whether a map and what is added to it may be computed in one.
+    placement's forwards leave each other; ``ahead`` by module what was computed of an input before the module was
+    called with it; ``tokens`` the batch, as far as it is known. ``switches`` are called when the placements are turned
+    on or off. ``fuses``: whether a map and what is added to it may be computed in one.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -29,6 +30,7 @@ class Flow:
         self.tokens: Tokens | None = None
         self.outputs: dict[str, Tensor] = {}
         self.memories: dict[int, dict[Any, Any]] = {}
+        self.ahead: dict[nn.Module, tuple[Tensor, Tensor]] = {}
         self.switches: list[Callable[[bool], None]] = []
         self._known: Tokens | None = None
         self._causal = _is_causal(model)
@@ -49,9 +51,14 @@ class Flow:
         """Tell the next pass which batch it runs on."""
         self._known = tokens_of(batch)
 
-    def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def clear(self) -> None:
+        """Forget the last pass: one that failed in its middle leaves tensors here."""
         self.outputs.clear()
         self.memories.clear()
+        self.ahead.clear()
+
+    def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.clear()
         tokens, self._known = self._known or _tokens_of_call(args, kwargs), None
         self.tokens = tokens and replace(tokens, causal=self._causal)
 

@@ -75,33 +75,29 @@ class Siblings:
 
     def __init__(self) -> None:
         self.members: list[TunedModule] = []
-        self._input: Tensor | None = None
-        self._waiting: dict[int, Tensor] = {}
 
     def output_of(self, member: "TunedModule", x: Tensor) -> Tensor | None:
         """The map of ``x`` with what its placement adds; None where that is no product of two factors."""
-        waiting = id(member) in self._waiting
-        if not (waiting and x is self._input):
-            if waiting:
-                self.members = []
-            change = member.low_rank()
-            if change is None:
-                return None
-            self._compute(member, change, x)
-        output = self._waiting.pop(id(member))
-        if not self._waiting:
-            self._input = None
-        return output
+        ahead = member.flow.ahead
+        given, output = ahead.pop(member.module, (None, None))
+        if output is not None:
+            if given is x:
+                return output
+            self.members = []
+        change = member.low_rank()
+        if change is None:
+            return None
+        ahead.update(self._computed(member, change, x))
+        return ahead.pop(member.module)[1]
 
-    def _compute(self, first: "TunedModule", change: LowRank, x: Tensor) -> None:
-        found = {id(first): (first.module, change)}
+    def _computed(self, first: "TunedModule", change: LowRank, x: Tensor) -> dict[nn.Module, tuple[Tensor, Tensor]]:
+        found: dict[Any, LowRank] = {first.module: change}
         for member in self.members if torch.is_grad_enabled() else ():
             if member is not first and (other := member.low_rank()) is not None:
-                found[id(member)] = member.module, other
-        bases, changes = zip(*found.values(), strict=True)
+                found[member.module] = other
         with blaming(first.forwards[0].method, first.forwards[0].site):
-            outputs = low_rank_linears(x, bases, changes)  # ends here where a recomputation needs no more
-        self._input, self._waiting = x, dict(zip(found, outputs, strict=True))
+            outputs = low_rank_linears(x, list(found), list(found.values()))
+        return {module: (x, output) for module, output in zip(found, outputs, strict=True)}
 
 
 @contextmanager

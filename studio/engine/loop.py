@@ -110,12 +110,12 @@ def step_over(session: Session, rows: Sequence[Row]) -> dict[str, float]:
     total, tokens = 0.0, 0
     during = session.watch.during
     for some in micro_batches(rows, session.micro_batch, session.room):
-        with during("forward pass", len(some)):
+        with during("forward pass", session.micro_batch):
             batch = collate(
                 some, pad_id=session.encoder.pad_id, device=plan.device, packed=plan.packing, classes=classes
             )  # fmt: skip
             loss = batch_loss(session.model, batch) / terms
-        with during("backward pass", len(some)):
+        with during("backward pass", session.micro_batch):
             session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.item()
         tokens += batch.tokens

@@ -43,6 +43,7 @@ def with_fewer_rows(session: Session, telemetry: Telemetry, rows: int, attempt: 
 
 
 def _release(session: Session) -> None:
+    session.attached.flow.clear()
     session.optimizer.zero_grad(set_to_none=True)
     gc.collect()
     if torch.cuda.is_available():

@@ -294,3 +294,28 @@ def test_that_trained_base_tensors_count_with_their_copies(runner: Runner) -> No
     held = held_bytes(session.model, session.attached, session.optimizer)
     assert held["trainable"] == session.attached.trainable * 4
     assert held["weights"] >= session.attached.trainable * 2
+
+
+def test_that_packed_rows_that_ran_out_are_tried_again_with_nothing_left_of_the_failed_pass(runner: Runner) -> None:
+    session = runner.open(runner.plan(packing=True), "run")
+    attention: Any = session.model.model.layers[-1].self_attn  # type: ignore[union-attr]
+    backbone: Any = session.model.model
+    left: list[weakref.ref[torch.Tensor]] = []
+    seen = []
+
+    def fail_once(_: Any, args: tuple[torch.Tensor, ...]) -> None:
+        if not left and session.model.training:
+            left.append(weakref.ref(args[0]))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
+
+    def look(_: Any, __: Any) -> None:
+        seen.append(bool(left) and left[0]() is not None)
+
+    attention.v_proj.register_forward_pre_hook(fail_once)  # computed already, together with the query's map
+    backbone.register_forward_pre_hook(look, prepend=True)
+    assert runner.train(session, "run") == "completed"
+    assert len(seen) > 1
+    assert not any(seen)
+    (warning,) = runner.warnings("run")
+    assert "forward pass after step 0 with 8 at once" in warning
+    assert "4 instead of 8 rows" in warning
