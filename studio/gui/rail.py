@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QButtonGroup, QSizePolicy, QToolButton, QWidget
 
 from studio.gui import fonts
@@ -56,6 +57,6 @@ class Rail(QWidget):
 
     def _fit(self) -> None:
         """Wide enough for the longest name in the semibold of the chosen one."""
-        self.setFont(fonts.body_font(strong=True))
-        longest = max(self.fontMetrics().horizontalAdvance(button.text()) for button in self.buttons.values())
+        metrics = QFontMetrics(fonts.body_font(strong=True), self)
+        longest = max(metrics.horizontalAdvance(button.text()) for button in self.buttons.values())
         self.setFixedWidth(longest + 20 + 6 * GRID + 8)

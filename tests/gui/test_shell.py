@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QObject, QPointF, Qt, QUrl
-from PySide6.QtGui import QAccessible, QDropEvent
+from PySide6.QtGui import QAccessible, QDropEvent, QFont
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMessageBox, QWidget
 from pytestqt.qtbot import QtBot
@@ -67,6 +67,12 @@ def test_that_only_the_visited_screen_is_built(window: MainWindow) -> None:
     assert window.stack.count() == 2
     assert window.current is not None
     assert window.current.id == "settings"
+
+
+def test_that_only_the_chosen_screen_is_named_in_bold(window: MainWindow) -> None:
+    window.show()
+    others = [button for button in window.rail.buttons.values() if not button.isChecked()]
+    assert {button.font().weight() for button in others} == {QFont.Weight.Normal}
 
 
 def test_that_the_other_screens_are_built_meanwhile_and_each_once(window: MainWindow, qtbot: QtBot) -> None:
