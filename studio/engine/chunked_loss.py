@@ -1,11 +1,11 @@
-"""Cross-entropy behind a frozen output layer, some targets at a time: the logits never exist all at once."""
+"""What is asked of logits behind a frozen output layer, some targets at a time: they never exist all at once."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear, log_softmax
+from torch.nn.functional import cross_entropy, linear, log_softmax
 from torch.overrides import handle_torch_function, has_torch_function
 
 from studio.models.families import family_of
@@ -42,6 +42,27 @@ def chunked_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, t
     if has_torch_function((hidden, weight, targets)):  # a simulation looks on
         return handle_torch_function(chunked_cross_entropy, (hidden, weight, targets), *call)
     return _ChunkedCrossEntropy.apply(*call)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def scores_in_parts(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """What ``chunked_cross_entropy`` gives, without gradients, and the most probable tokens (N,)."""
+    call = (hidden, weight, bias, targets)
+    if has_torch_function((hidden, weight, targets)):  # a simulation looks on
+        return handle_torch_function(scores_in_parts, (hidden, weight, targets), *call)
+    total = hidden.new_zeros((), dtype=torch.float32)
+    found = torch.empty_like(targets)
+    size = targets_at_once(len(weight), hidden.device.type)
+    for start in range(0, len(targets), size):
+        some = slice(start, start + size)
+        loss, found[some] = scores_of_some(hidden[some], weight, bias, targets[some])
+        total += loss
+    return total, found
+
+
+def scores_of_some(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The summed loss of some targets and the most probable tokens there."""
+    logits = linear(hidden, weight, bias)
+    return cross_entropy(logits.float(), targets, reduction="sum"), logits.argmax(-1)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from studio.core.plan import Plan
 from studio.engine.batches import Batch, Row, collate, micro_batches
-from studio.engine.tasks import all_true, batch_logits, loss_sum, macro_f1, split_rows
+from studio.engine.tasks import Scores, all_true, batch_scores, macro_f1, split_rows
 
 MOST_CHOICES = 20
 LEAST_ROWS_AT_ONCE = 4  # without gradients there is room for more rows than in training
@@ -76,11 +76,13 @@ def evaluate(
             done = 0
             for chunk in micro_batches(rows, at_once or eval_rows_at_once(plan)):
                 batch = collate(chunk, pad_id=pad_id, device=plan.device, packed=False, classes=classes)
-                logits = batch_logits(model, batch)
-                tally.loss += loss_sum(logits, batch).item()
+                scores = batch_scores(model, batch, choices)
+                tally.loss += scores.loss.item()
                 tally.weight += batch.weight
-                (_score_classes if classes else _score_tokens)(tally, logits, batch, choices)
-                del logits  # the next batch's come before these would go
+                if classes:
+                    _count_classes(tally, scores, batch)
+                else:
+                    _count_tokens(tally, scores, batch, choices)
                 done += len(chunk)
                 progress(done / len(rows))
     finally:
@@ -88,22 +90,21 @@ def evaluate(
     return _metrics(tally, classes=classes, plan=plan, choices=choices)
 
 
-def _score_classes(tally: _Tally, logits: Tensor, batch: Batch, choices: Sequence[int]) -> None:
-    tally.predicted += logits.argmax(-1).tolist()
+def _count_classes(tally: _Tally, scores: Scores, batch: Batch) -> None:
+    tally.predicted += scores.best.tolist()
     tally.expected += batch.targets.tolist()
     tally.rows += batch.weight
 
 
-def _score_tokens(tally: _Tally, logits: Tensor, batch: Batch, choices: Sequence[int]) -> None:
-    flags = logits.argmax(-1) == batch.targets
+def _count_tokens(tally: _Tally, scores: Scores, batch: Batch, choices: Sequence[int]) -> None:
+    flags = scores.best == batch.targets
     tally.right += int(flags.sum().item())
     by_row = split_rows(flags, batch)
     tally.exact += sum(all_true(row) for row in by_row)
     tally.rows += len(by_row)
-    if choices:
+    if scores.chosen is not None:
         index = {token: i for i, token in enumerate(choices)}
-        at_first = logits[batch.first_targets][:, list(choices)]
-        tally.predicted += at_first.argmax(-1).tolist()
+        tally.predicted += scores.chosen.tolist()
         tally.expected += [index.get(token, -1) for token in batch.targets[batch.first_targets].tolist()]
 
 

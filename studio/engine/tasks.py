@@ -1,17 +1,17 @@
 """What a task computes from a batch: its logits, its loss and what counts as right."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
 from studio.core.errors import BugError, UserError
 from studio.engine.batches import Batch
-from studio.engine.chunked_loss import chunked_cross_entropy, plain_head
+from studio.engine.chunked_loss import chunked_cross_entropy, plain_head, scores_in_parts
 from studio.engine.flow import flow_of
 from studio.engine.row_attention import packed_rows
 
@@ -41,6 +41,40 @@ def batch_loss(model: nn.Module, batch: Batch) -> Tensor:
     head = None if batch.predicts is None else plain_head(model)
     if head is None:
         return loss_sum(batch_logits(model, batch), batch)
+    return chunked_cross_entropy(_hidden_before(head, model, batch), head.weight, head.bias, batch.targets)
+
+
+class Scores(NamedTuple):
+    """``loss`` () is summed over the targets of a batch, ``best`` (N,) are what is most probable at each of them.
+
+    ``chosen`` (B,) indexes the most probable of some choices where each row's first target is; None without choices.
+    """
+
+    loss: Tensor
+    best: Tensor
+    chosen: Tensor | None
+
+
+def batch_scores(model: nn.Module, batch: Batch, choices: Sequence[int] = ()) -> Scores:
+    """How a model does on a batch, without gradients; ``choices`` are token ids."""
+    head = None if batch.predicts is None else plain_head(model)
+    if head is None:
+        logits = batch_logits(model, batch)
+        loss, best = loss_sum(logits, batch), logits.argmax(-1)
+        of_choices = logits[batch.first_targets][:, list(choices)] if choices else None
+    else:
+        hidden = _hidden_before(head, model, batch)
+        loss, best = scores_in_parts(hidden, head.weight, head.bias, batch.targets)
+        of_choices = _logits_of(head, hidden[batch.first_targets], list(choices)) if choices else None
+    return Scores(loss, best, None if of_choices is None else of_choices.argmax(-1))
+
+
+def _logits_of(head: nn.Linear, hidden: Tensor, tokens: list[int]) -> Tensor:
+    return linear(hidden, head.weight[tokens], None if head.bias is None else head.bias[tokens])
+
+
+def _hidden_before(head: nn.Linear, model: nn.Module, batch: Batch) -> Tensor:
+    """What the output layer is given where a token with loss is predicted (N, d)."""
     given: list[Tensor] = []
 
     def hand_on(hidden: Tensor) -> Tensor:
@@ -54,7 +88,7 @@ def batch_loss(model: nn.Module, batch: Batch) -> Tensor:
         del vars(head)["forward"]
     if hidden is not given[-1]:
         raise BugError(f"{type(model).__name__} changes its logits in a way that its config does not tell")
-    return chunked_cross_entropy(hidden, head.weight, head.bias, batch.targets)
+    return hidden
 
 
 def loss_sum(logits: Tensor, batch: Batch) -> Tensor:

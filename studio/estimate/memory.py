@@ -15,7 +15,8 @@ from studio.estimate.profile import MemoryProfile
 FP32 = 4
 ADAM = 8
 LOGITS_BYTES = {"cpu": 2**24, "cuda": 2**28}  # of the logits in fp32 that the worker makes at once
-CHANGED_LOGITS = frozenset({"gemma2", "cohere", "cohere2", "granite"})  # scaled or capped
+CAPPED_LOGITS = frozenset({"gemma2"})
+CHANGED_LOGITS = CAPPED_LOGITS | {"cohere", "cohere2", "granite"}  # those that are only scaled as well
 CPU_PROCESS_BYTES = int(0.40 * GIB)  # Python, torch and transformers before any model
 CUDA_CONTEXT_BYTES = int(0.5 * GIB)
 CUBLAS_BYTES = 32 * MIB
@@ -112,7 +113,7 @@ def phases(inputs: EstimateInputs, batch: Batch, kept: Activations, footprint: F
         Phase(kept.at_end, 0, kept.workspace, FP32 * max(every - waiting, summed)),
         Phase(0, 0, 0, FP32 * every),
     ]
-    return [*found, _evaluation(inputs)] if inputs.eval_rows else found
+    return [*found, *_evaluation(inputs)] if inputs.eval_rows else found
 
 
 def _heap_slack(inputs: EstimateInputs, kept: Activations, peak: Phase) -> int:
@@ -134,14 +135,15 @@ def _cuda_slack(peak: Phase) -> int:
 def _logits_bytes(inputs: EstimateInputs, batch: Batch) -> int:
     """Log-probabilities, their gradient and that of the logits, each in fp32, at the start of the backward pass.
 
-    Behind a frozen output layer: logits and log-probabilities of as many targets as exist at once.
+    What caps logits keeps them once more. Behind a frozen output layer: logits and log-probabilities of as many
+    targets as exist at once.
     """
     if not inputs.language:
         return 0
     if not _by_part(inputs):
-        return round(3 * FP32 * batch.trained * inputs.model.vocab)
-    at_once = max(1, LOGITS_BYTES[inputs.device.kind] // (FP32 * inputs.model.vocab))
-    return round(_logits_copies(inputs) * min(batch.trained, at_once) * inputs.model.vocab)
+        cap = inputs.width if inputs.model.model_type in CAPPED_LOGITS else 0
+        return round((3 * FP32 + cap) * batch.trained * inputs.model.vocab)
+    return _logits_at_once(inputs, batch)
 
 
 def _by_part(inputs: EstimateInputs) -> bool:
@@ -155,18 +157,16 @@ def _by_part(inputs: EstimateInputs) -> bool:
     return family_of(inputs.model).known and not changed and not any(on_head)
 
 
-def _logits_copies(inputs: EstimateInputs) -> int:
-    """Bytes of a logit: in fp32, its log-probability, and in the compute precision if that is another."""
-    return 2 * FP32 + (inputs.width if inputs.width != FP32 else 0)
+def _logits_at_once(inputs: EstimateInputs, batch: Batch) -> int:
+    """Logits in fp32, their log-probabilities, and logits in the compute precision if that is another."""
+    at_once = max(1, LOGITS_BYTES[inputs.device.kind] // (FP32 * inputs.model.vocab))
+    targets = min(batch.trained, at_once) if _by_part(inputs) else batch.trained
+    return round((2 * FP32 + (inputs.width if inputs.width != FP32 else 0)) * targets * inputs.model.vocab)
 
 
-def _evaluation(inputs: EstimateInputs) -> Phase:
-    """A held-out batch keeps its last hidden states and its logits: compute precision, fp32, log-probabilities.
-
-    Without such logits the highest moment is inside a layer.
-    """
+def _evaluation(inputs: EstimateInputs) -> list[Phase]:
+    """A held-out batch inside a layer, and with its logits; its last hidden states are there both times."""
     model, batch = inputs.model, largest_eval_batch(inputs)
     hidden = 2 * inputs.width * model.hidden * batch.tokens
-    if not inputs.language:
-        return Phase(hidden, 0, 3 * inputs.width * model.intermediate * batch.tokens)
-    return Phase(hidden, round(_logits_copies(inputs) * batch.trained * model.vocab), 0)
+    inside = Phase(hidden, 0, 3 * inputs.width * model.intermediate * batch.tokens)
+    return [inside, Phase(hidden, _logits_at_once(inputs, batch), 0)] if inputs.language else [inside]

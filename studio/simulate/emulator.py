@@ -14,7 +14,13 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from studio.core.attention import rows_together
-from studio.engine.chunked_loss import chunked_cross_entropy, loss_of_some, targets_at_once
+from studio.engine.chunked_loss import (
+    chunked_cross_entropy,
+    loss_of_some,
+    scores_in_parts,
+    scores_of_some,
+    targets_at_once,
+)
 from studio.engine.row_attention import backward_rows, forward_rows, grouped, is_written_out, row_attention
 from studio.simulate.values import value_of
 
@@ -64,7 +70,7 @@ class Emulator(TorchFunctionMode):
             return _attend(self._flavour, *args, **kwargs)
         computed_once = _COMPUTED_ONCE.get(func.__name__)
         if computed_once is not None and args[0].is_meta:
-            return computed_once.apply(self._flavour.kind, *args)  # type: ignore[no-untyped-call]
+            return computed_once(self._flavour.kind, *args)
         if func is functional.dropout and self._flavour.kind == "cuda" and args[0].is_meta:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
@@ -144,6 +150,18 @@ class _ByPart(torch.autograd.Function):
         return None, (made.float() * gradient).to(made.dtype), None, None, None
 
 
+def _scores(kind: str, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """``scores_in_parts``, in the same way."""
+    total = hidden.new_zeros((), dtype=torch.float32)
+    found = torch.empty_like(targets)
+    most = targets_at_once(len(weight), kind)
+    size = min(most, len(targets))
+    with _repeated(-(-len(targets) // size), most / len(targets)):
+        loss, found[:size] = scores_of_some(hidden[:size], weight, bias, targets[:size])
+        total += loss
+    return total, found
+
+
 @contextmanager
 def _repeated(times: float, most: float) -> Iterator[None]:
     repeats, limit = REPEATS.set(times), MOST.set(most)
@@ -163,9 +181,9 @@ def _by_expert(experts: int, left: Tensor, right: Tensor) -> Tensor:
         PARTS.reset(token)
 
 
-_COMPUTED_ONCE: dict[str, type[torch.autograd.Function]] = {
-    row_attention.__name__: _ByRow, chunked_cross_entropy.__name__: _ByPart,
-    "grouped_mm": _Grouped, "_grouped_mm": _Grouped,
+_COMPUTED_ONCE: dict[str, Callable[..., Any]] = {
+    row_attention.__name__: _ByRow.apply, chunked_cross_entropy.__name__: _ByPart.apply,
+    scores_in_parts.__name__: _scores, "grouped_mm": _Grouped.apply, "_grouped_mm": _Grouped.apply,
 }  # fmt: skip
 
 

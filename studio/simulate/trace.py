@@ -15,7 +15,7 @@ from studio.engine.batches import collate
 from studio.engine.loop import step_over
 from studio.engine.row_attention import attends_by_row
 from studio.engine.session import Session
-from studio.engine.tasks import batch_logits, loss_sum
+from studio.engine.tasks import batch_scores
 from studio.simulate.emulator import Emulator, Flavour
 from studio.simulate.ledger import Ledger
 from studio.simulate.scratch import scratch_of
@@ -92,9 +92,9 @@ def _evaluate(session: Session) -> None:
     session.model.eval()
     with torch.no_grad():  # inference mode hides from a dispatcher what operations are made of
         batch = collate(session.eval_rows, pad_id=0, device=session.plan.device, packed=False, classes=classes)
-        logits = batch_logits(session.model, batch)
-        loss_sum(logits, batch).item()
-        torch.eq(logits.argmax(-1), batch.targets)
+        scores = batch_scores(session.model, batch)
+        scores.loss.item()
+        torch.eq(scores.best, batch.targets)
 
 
 def _held(model: nn.Module) -> Iterator[Tensor]:

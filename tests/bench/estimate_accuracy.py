@@ -74,8 +74,11 @@ def cases() -> Iterator[Case]:
     for method in ("dora", "prompt-tuning", "houlsby-adapter", "sparse-mask"):
         yield Case("llama", method, quantization="nf4", params=PARAMS.get(method, {}))
     yield Case("llama", quantization="nf4", packed=True)
-    for precision in ("fp32", "bf16"):  # evaluation needs most
-        yield Case("llama", precision=precision, checkpointing=True, changes={"vocab_size": 16_384})
+    wide = {"vocab_size": 16_384}
+    for precision in ("fp32", "bf16"):
+        yield Case("llama", precision=precision, checkpointing=True, changes=wide)
+        for family in ("llama", "gemma2"):  # logits in parts, and all at once, where evaluation needs most
+            yield Case(family, precision=precision, checkpointing=True, changes=wide, length=192, trained=144)
 
 
 def formula_bytes(plan: Plan, case: Case) -> int:

@@ -36,7 +36,10 @@ IMDB = {"source": "library:imdb-sample", "max_rows": 1000, "max_length": 256}
 
 @dataclass(frozen=True)
 class Case:
-    """What both sides train; ``theirs`` gives the other side's model its method."""
+    """What both sides train; ``theirs`` gives the other side's model its method.
+
+    ``masters``: over there too the tensors that learn are in fp32, and computed with in the plan's precision.
+    """
 
     use: str
     theirs: Callable[[Any], Any]
@@ -46,6 +49,7 @@ class Case:
     task: str = "sft"
     where: str | None = None
     same_start: bool = True  # False where each side chooses its tensors by chance
+    masters: bool = False
 
 
 def peft_lora(base: Any) -> Any:
@@ -105,6 +109,7 @@ CASES = {
     "lora-text": Case("lora", peft_lora, LORA, data=TEXT),
     "encoder-lora": Case("lora", peft_encoder_lora, LORA, ENCODER, IMDB, "classification", "role in (q, v)"),
     "encoder-full": Case("full", plain, {}, ENCODER, IMDB, "classification"),
+    "encoder-full-masters": Case("full", plain, {}, ENCODER, IMDB, "classification", masters=True),
     "adapter": Case("houlsby-adapter", plain_adapters, {"bottleneck": 64}),
     "prompt": Case("prompt-tuning", peft_prompt, {"tokens": 20}),
     "sparse-mask": Case("sparse-mask", peft_sparse, {"count": 2_442_240}, same_start=False),
@@ -238,7 +243,9 @@ def train_theirs(plan: Plan, folder: Path, steps: int, name: str) -> Measured:
     rows = encode_rows(dataset, encoder, chosen)[0]
     classes = plan.task == "classification"
     options = {"num_labels": len(plan.labels)} if classes else {}
-    base = model_class(classification=classes).from_pretrained(plan.model_path, dtype=DTYPES[plan.precision], **options)
+    masters = CASES[name].masters
+    dtype = torch.float32 if masters else DTYPES[plan.precision]
+    base = model_class(classification=classes).from_pretrained(plan.model_path, dtype=dtype, **options)
     base.config.use_cache = False
     base.config.pad_token_id = encoder.pad_id
     model = CASES[name].theirs(base)
@@ -278,7 +285,7 @@ def train_theirs(plan: Plan, folder: Path, steps: int, name: str) -> Measured:
         output_dir=str(folder / "trainer"), per_device_train_batch_size=BATCH, max_steps=steps, learning_rate=RATE,
         lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=1.0, use_cpu=True, report_to=[],
         save_strategy="no", logging_strategy="no", disable_tqdm=True, remove_unused_columns=False,
-        train_sampling_strategy="sequential", optim="adamw_torch_fused",
+        train_sampling_strategy="sequential", optim="adamw_torch_fused", bf16=masters and plan.precision == "bf16",
     )  # fmt: skip
     flat = [i for batch in batches for i in batch]
     Recording(model=model, args=arguments, train_dataset=flat, data_collator=pad, callbacks=[Clock()]).train()

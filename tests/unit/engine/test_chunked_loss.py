@@ -1,5 +1,6 @@
-"""Cross-entropy some targets at a time: the loss and gradients of all logits at once, which never exist."""
+"""Some targets at a time: the loss, gradients and scores of all logits at once, which never exist."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from studio.core.errors import BugError
 from studio.core.plan import Plan
 from studio.engine import chunked_loss
 from studio.engine.batches import Batch, Row, collate
-from studio.engine.chunked_loss import chunked_cross_entropy, plain_head
+from studio.engine.chunked_loss import chunked_cross_entropy, plain_head, scores_in_parts
 from studio.engine.row_attention import attend_by_row
 from studio.engine.session import Session
-from studio.engine.tasks import batch_logits, batch_loss, loss_sum
+from studio.engine.tasks import batch_logits, batch_loss, batch_scores, loss_sum
 from studio.estimate import memory as foreseen
 from studio.models.families import FAMILIES
 from studio.simulate.stand_in import open_session
@@ -98,6 +99,20 @@ def test_that_every_family_learns_the_same(family: str) -> None:
         assert torch.allclose(ours[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max())), name
 
 
+@pytest.mark.parametrize("family", sorted(name for name in CONFIGS if name not in ENCODERS))
+def test_that_every_family_is_scored_the_same(family: str) -> None:
+    case = Case(family)
+    choices = [5, 70, 900, 12]
+    with planned(case) as plan, torch.inference_mode():
+        session = session_of(plan, case)
+        batch = batch_of()
+        scores, logits = batch_scores(session.model, batch, choices), batch_logits(session.model, batch)
+    assert scores.loss.item() == pytest.approx(loss_sum(logits, batch).item(), rel=1e-5)
+    assert scores.best.tolist() == logits.argmax(-1).tolist()
+    assert scores.chosen is not None
+    assert scores.chosen.tolist() == logits[batch.first_targets][:, choices].argmax(-1).tolist()
+
+
 @pytest.mark.parametrize("family", [name for name, family in FAMILIES.items() if family.kind == "decoder"])
 def test_that_every_family_known_packed_or_not_has_the_loss_of_its_rows_alone(family: str) -> None:
     model: Any = families.build(family).eval().requires_grad_(False)
@@ -154,11 +169,20 @@ def test_that_a_model_which_changes_its_logits_unannounced_is_an_error() -> None
     assert "forward" not in vars(head)
 
 
-def test_that_the_logits_never_exist_all_at_once() -> None:
+def backward_of(hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
+    chunked_cross_entropy(hidden, weight, None, targets).backward()  # type: ignore[no-untyped-call]
+
+
+def scores_of(hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
+    scores_in_parts(hidden.detach(), weight, None, targets)
+
+
+@pytest.mark.parametrize("compute", [backward_of, scores_of])
+def test_that_the_logits_never_exist_all_at_once(compute: Callable[..., None]) -> None:
     hidden, weight = torch.randn(TARGETS * 20, WIDTH, requires_grad=True), torch.randn(1024, WIDTH)
     targets = torch.randint(1024, (TARGETS * 20,))
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        chunked_cross_entropy(hidden, weight, None, targets).backward()  # type: ignore[no-untyped-call]
+        compute(hidden, weight, targets)
     now = most = 0
     for event in seen.profiler.kineto_results.events():
         if event.name() == "[memory]":

@@ -74,7 +74,10 @@ def placed(plan: Plan, where: str, method: str = "lora", **params: Any) -> Plann
 
 @pytest.mark.parametrize(
     "case",
-    [Case("llama", length=32, trained=16), Case("llama", precision="bf16", packed=True, length=96, trained=2)],
+    [
+        Case("llama", length=32, trained=16),
+        Case("llama", precision="bf16", packed=True, length=96, trained=2),
+    ],
     ids=["logits in parts", "attention to a few rows at a time"],
 )
 @pytest.mark.parametrize("rows", [2, 5, 300])
@@ -83,6 +86,16 @@ def test_that_what_is_made_for_some_rows_at_a_time_stops_growing(case: Case, row
         profile = simulate(plan, length=case.length, trained=case.trained, flavour=CPU)
         whole = trace(plan, Shape(rows, case.length, case.trained, uneven=not case.packed), CPU, held_out=rows)
     assert sum(profile.parts(rows, rows).values()) == pytest.approx(whole.peak, rel=1e-3)
+
+
+def test_that_the_logits_of_held_out_rows_stop_growing() -> None:
+    case = Case("llama", checkpointing=True, changes={"vocab_size": 16_384}, length=48, trained=40)
+    with planned(case) as plan:
+        profile = simulate(plan, length=case.length, trained=case.trained, flavour=CPU)
+        whole = trace(plan, Shape(2, case.length, case.trained), CPU, held_out=300)
+    foreseen = sum(profile.parts(2, 300).values())
+    assert foreseen == pytest.approx(whole.peak, rel=1e-3)
+    assert sum(profile.parts(2, 0).values()) < foreseen < 300 * case.trained * 16_384
 
 
 def test_that_one_method_everywhere_is_uniform(llama_plan: Plan) -> None:
