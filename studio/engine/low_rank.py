@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from studio.api import LowRank
+from studio.engine.dropout import keep_factors
 
 
 def low_rank_linears(x: Tensor, bases: Sequence[nn.Linear], changes: Sequence[LowRank]) -> tuple[Tensor, ...]:
@@ -121,6 +122,5 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _mask(like: Tensor, share: float, seed: int) -> Tensor:
-    """A factor per entry: 0 for a share of them, 1 / (1 - share) for the rest; equal seeds choose the same ones."""
     generator = torch.Generator(like.device).manual_seed(seed)
-    return torch.empty_like(like).bernoulli_(1 - share, generator=generator).div_(1 - share)
+    return keep_factors(like.shape, share, dtype=like.dtype, device=like.device, generator=generator)
