@@ -10,6 +10,7 @@ from torch import nn
 
 from studio.core.errors import MachineError, UserError
 from studio.core.plan import Plan
+from studio.engine.dropped_attention import attend_dropping
 from studio.engine.lean_modules import make_lean
 from studio.engine.row_attention import attend_by_row
 from studio.models.sites import find_sites
@@ -83,9 +84,9 @@ def prepare_base(model: Any, plan: Plan, *, pad_id: int | None, on_cpu: bool) ->
     if pad_id is not None and (model.config.pad_token_id is None or plan.task == "classification"):
         model.config.pad_token_id = pad_id
     model.requires_grad_(False)
-    make_lean(model)
-    if plan.packing and on_cpu:
-        attend_by_row(model)
+    make_lean(model, on_cpu=on_cpu)
+    if on_cpu:
+        (attend_by_row if plan.packing else attend_dropping)(model)
     if plan.checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         # it makes the embeddings require gradients, which would carry the backward pass below the lowest trained layer

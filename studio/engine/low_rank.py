@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from studio.api import LowRank
-from studio.engine.dropout import keep_factors
+from studio.engine.dropout import draw_kept, mean_factor
 
 
 def low_rank_linears(x: Tensor, bases: Sequence[nn.Linear], changes: Sequence[LowRank]) -> tuple[Tensor, ...]:
@@ -122,5 +122,6 @@ def _flat(x: Tensor) -> Tensor:
 
 
 def _mask(like: Tensor, share: float, seed: int) -> Tensor:
+    """A factor per entry: 0 for those dropped; equal seeds choose the same ones."""
     generator = torch.Generator(like.device).manual_seed(seed)
-    return keep_factors(like.shape, share, dtype=like.dtype, device=like.device, generator=generator)
+    return draw_kept(like.shape, share, like.device, generator).to(like.dtype).mul_(mean_factor(share))

@@ -261,7 +261,7 @@ def _weights(query: Tensor, key: Tensor, scale: float, window: int | None) -> Te
     if window is not None and window < width:
         hidden += torch.full_like(hidden, -torch.inf).tril_(-window)
     queries, keys = _by_group(query, key, torch.float32), _by_group(key, key, torch.float32)
-    with _exact_in_bf16(query.dtype):
+    with exact_in_bf16(query.dtype):
         scores = torch.bmm(queries, keys.transpose(1, 2))
     by_head = scores.view(-1, width, width)
     torch.add(hidden, by_head, alpha=scale, out=by_head)
@@ -269,7 +269,7 @@ def _weights(query: Tensor, key: Tensor, scale: float, window: int | None) -> Te
 
 
 @contextmanager
-def _exact_in_bf16(dtype: torch.dtype) -> Iterator[None]:
+def exact_in_bf16(dtype: torch.dtype) -> Iterator[None]:
     """Products in fp32 of what was ``dtype``: rounding bf16 to bf16 changes nothing, and CPUs multiply it faster."""
     if dtype != torch.bfloat16:
         yield

@@ -61,7 +61,7 @@ def _workspace_bytes(inputs: EstimateInputs, batch: Batch, family: Family, footp
     model, width = inputs.model, inputs.width
     norm = (5 if family.ends_with_norm else 3) * FP32 * model.hidden
     gathered = model.active_experts * model.hidden * 2 * width if model.active_experts > 1 else 0
-    maps = map_scratch(inputs, batch, family)
+    maps = map_scratch(inputs, batch, family) - width * _mlp_scalars(inputs, family)  # which are gone by then
     mlp = _mlp_scratch(inputs, family, footprint) + gathered
     highest = max(mlp, _gate_scratch(inputs, family), norm, maps) * batch.tokens
     if inputs.quantization == "none":
@@ -110,7 +110,8 @@ def layer_components(inputs: EstimateInputs, batch: Batch, family: Family) -> li
         heads = model.heads + model.kv_heads
         kept.append(Component(1.05, heads * (width * model.head_dim + FP32) * tokens))
     if uses_dropout(inputs, family):
-        mask = (width if inputs.device.kind == "cpu" else 1) * model.hidden * tokens
+        by_torch = inputs.device.kind == "cpu" and family.functional_dropout
+        mask = (width if by_torch else 1) * model.hidden * tokens
         kept += [Component(2.5, mask), Component(5.5, mask)]
     return kept
 

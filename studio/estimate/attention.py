@@ -23,8 +23,11 @@ def attends_by_row(inputs: EstimateInputs, family: Family) -> bool:
 def packs_by_row(device: DeviceFacts, family: Family, declared: Declared, *, dropout: bool | None = None) -> bool:
     """Whether rows, if they are packed, are attended to one by one; keys put before a row's own need a mask."""
     drops = family.attention_dropout and (family.dropout if dropout is None else dropout)
-    prefixed = any(site.kind == "attention" for site, decls in declared if decls)
-    return device.kind == "cpu" and family.attention == "fused" and not (drops or prefixed)
+    return device.kind == "cpu" and family.attention == "fused" and not (drops or _is_prefixed(declared))
+
+
+def _is_prefixed(declared: Declared) -> bool:
+    return any(site.kind == "attention" for site, decls in declared if decls)
 
 
 def keeps_output(inputs: EstimateInputs, batch: Batch, family: Family) -> bool:
@@ -36,6 +39,8 @@ def attention_bytes(inputs: EstimateInputs, batch: Batch, family: Family) -> flo
     """Operands and maps, of attention weights by head and key, per token."""
     if _is_fused(inputs, family):
         return _fused_bytes(inputs, batch, family)
+    if _drops_in_one_step(inputs, family):
+        return 3 * inputs.width * _queries(inputs) + inputs.model.heads * batch.width
     keys = batch.tokens if batch.packed else batch.width
     scalar = FP32 if family.attention == "fused" else inputs.width
     operands = 3 * scalar * _queries(inputs)
@@ -48,8 +53,11 @@ def map_scratch(inputs: EstimateInputs, batch: Batch, family: Family) -> float:
     """Per token: a map's gradient before and after the softmax; fused attention has none.
 
     Where packed rows are attended to a few at a time with written-out weights, those of a few and their gradients.
+    Where weights are dropped in one step, they are made anew for it as well.
     """
     heads = inputs.model.heads
+    if _drops_in_one_step(inputs, family):
+        return 3 * FP32 * heads * batch.width
     if _writes_out(inputs, batch, family):
         together = min(batch.rows, rows_together(batch.width, heads))
         return 3 * FP32 * heads * batch.width * together / batch.rows
@@ -68,6 +76,13 @@ def _is_fused(inputs: EstimateInputs, family: Family) -> bool:
     """CPU kernels cannot drop attention weights, and no kernel shares one head of keys without repeating it."""
     drops = _drops_weights(inputs, family) and inputs.device.kind == "cpu"
     return family.attention == "fused" and not drops and not (family.single_keys and inputs.model.kv_heads == 1)
+
+
+def _drops_in_one_step(inputs: EstimateInputs, family: Family) -> bool:
+    """Whether attention's operands are kept and a byte a weight, not the weights: on a CPU, of rows not packed."""
+    fits = family.attention == "fused" and inputs.model.kv_heads == inputs.model.heads
+    here = inputs.device.kind == "cpu" and not inputs.packing and not _is_prefixed(inputs.declared)
+    return fits and here and _drops_weights(inputs, family)
 
 
 def _drops_weights(inputs: EstimateInputs, family: Family) -> bool:

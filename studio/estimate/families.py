@@ -28,6 +28,7 @@ DROPOUT = frozenset(
     }
 )  # fmt: skip
 KEEPS_WEIGHTS = frozenset({"opt"})  # drop hidden states, but no attention weights
+FUNCTIONAL_DROPOUT = frozenset({"opt"})  # in no module of its own
 ATTENTION: dict[str, Attention] = {
     "gemma2": "capped", "bloom": "written", "deberta": "disentangled", "deberta-v2": "disentangled",
 }  # fmt: skip
@@ -70,6 +71,7 @@ class Family:
     single_keys: bool
     dropout: bool
     attention_dropout: bool
+    functional_dropout: bool
     known: bool
 
 
@@ -95,6 +97,7 @@ def family_of(model: ModelFacts) -> Family:
         single_keys=name in SINGLE_KEYS,
         dropout=name in DROPOUT,
         attention_dropout=name not in KEEPS_WEIGHTS,
+        functional_dropout=name in FUNCTIONAL_DROPOUT,
         known=name in KNOWN,
     )
 

@@ -4,14 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from studio.engine.dropout import keep_factors
+from studio.engine.dropout import draw_kept, drop, mean_factor
+from studio.engine.lean_modules import make_lean
 
 
 def factors(
     share: float, shape: tuple[int, ...] = (999, 301), seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return keep_factors(shape, share, dtype=dtype, device=torch.device("cpu"), generator=generator)
+    return draw_kept(shape, share, torch.device("cpu"), generator).to(dtype).mul_(mean_factor(share))
 
 
 @pytest.mark.parametrize("share", [1e-4, 0.05, 0.1, 0.5, 0.9])
@@ -46,3 +47,33 @@ def test_that_any_shape_and_precision_will_do(shape: tuple[int, ...], dtype: tor
 def test_that_nothing_is_dropped_of_no_share_and_hardly_anything_kept_of_almost_all() -> None:
     assert torch.equal(factors(0.0), torch.ones(999, 301))
     assert torch.isfinite(factors(1 - 1e-9)).all()
+
+
+def test_that_dropped_values_have_no_gradient_and_kept_ones_the_factor() -> None:
+    x = torch.randn(40, 50, requires_grad=True)
+    torch.manual_seed(3)
+    found = drop(x, 0.3)
+    torch.manual_seed(3)
+    factor = draw_kept(x.shape, 0.3, x.device) * mean_factor(0.3)
+    assert torch.allclose(found, x * factor)
+    (made,) = torch.autograd.grad(found.sum(), x)
+    assert torch.allclose(made, factor)
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_that_modules_drop_in_training_alone_and_keep_a_byte_an_entry_on_a_cpu(on_cpu: bool) -> None:
+    module = torch.nn.Dropout(0.25)
+    make_lean(module, on_cpu=on_cpu)
+    kept: list[int] = []
+
+    def see(tensor: Tensor) -> Tensor:
+        kept.append(tensor.untyped_storage().nbytes())
+        return tensor
+
+    x = torch.ones(100, 200, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(see, lambda tensor: tensor):
+        found = module(x)
+    assert (found == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
+    assert found.detach().unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert kept == [x.numel() * (1 if on_cpu else 4)]
+    assert torch.equal(module.eval()(x), x)

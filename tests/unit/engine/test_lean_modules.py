@@ -59,7 +59,7 @@ def test_that_values_and_gradients_stay(kind: type[nn.Module] | str, dtype: torc
     module = (gated(kind) if isinstance(kind, str) else norm(kind)).to(dtype)
     x, gradient = torch.randn(2, 5, WIDTH).to(dtype), torch.randn(2, 5, WIDTH).to(dtype)
     before = results(module, x, gradient)
-    make_lean(module)
+    make_lean(module, on_cpu=True)
     assert "forward" in vars(module)
     after = results(module, x, gradient)
     assert torch.equal(after[0], before[0])
@@ -71,7 +71,7 @@ def test_that_values_and_gradients_stay(kind: type[nn.Module] | str, dtype: torc
 @pytest.mark.parametrize("kind", NORMS, ids=str)
 def test_that_a_norm_in_half_precision_keeps_its_input_as_it_is(kind: type[nn.Module]) -> None:
     module = norm(kind).to(torch.bfloat16).requires_grad_(False)
-    make_lean(module)
+    make_lean(module, on_cpu=True)
     x = torch.randn(4, 5, WIDTH).bfloat16().requires_grad_()
     weight = 4 * WIDTH if kind is GemmaRMSNorm else 0  # one more than the weight, in fp32
     assert kept(lambda: module(x), list(module.parameters())) == 20 * (2 * WIDTH + 4) + weight
@@ -81,7 +81,7 @@ def test_that_a_gated_feed_forward_keeps_gate_and_up_alone() -> None:
     module = gated("silu").requires_grad_(False)
     x = torch.randn(4, 5, WIDTH).requires_grad_()
     before = kept(lambda: module(x), list(module.parameters()))
-    make_lean(module)
+    make_lean(module, on_cpu=True)
     assert kept(lambda: module(x), list(module.parameters())) == 20 * 2 * 96 * 4
     assert before == 20 * 3 * 96 * 4
 
@@ -92,5 +92,5 @@ def test_that_other_modules_stay_as_they_are() -> None:
             return 2 * super().forward(hidden_states)
 
     modules = nn.ModuleList([Other(8), nn.LayerNorm(8), nn.Linear(8, 8)])
-    make_lean(modules)
+    make_lean(modules, on_cpu=True)
     assert not any("forward" in vars(module) for module in modules)
