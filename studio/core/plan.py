@@ -20,7 +20,7 @@ class PlanPart(BaseModel):
 
 
 class Auto(PlanPart):
-    """One automatic choice: the spec field, the value chosen and why."""
+    """One automatic choice: the spec field (or, where a spec has no say, what it is of), the value chosen and why."""
 
     field: str
     value: Any

@@ -9,6 +9,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from studio.datasets.encode import Encoder
 from studio.engine.batches import Row
+from studio.engine.prefill import prefill
+from studio.engine.row_attention import attends_by_row
 from studio.models.families import family_of
 
 
@@ -50,12 +52,17 @@ def _write(
     model: nn.Module, prompts: list[Tensor], most: list[int], encoder: Encoder, cache: bool
 ) -> Iterator[list[int]]:
     """The tokens written after each prompt (S,), up to the end of the text or the ``most`` of its row."""
+    longest = max(map(len, prompts))
+    known, left = None, max(most)
+    if cache and len(prompts) > 1 and attends_by_row(model):
+        known, logits = prefill(model, prompts)
+        prompts = [torch.cat(pair) for pair in zip(prompts, logits.argmax(-1, keepdim=True), strict=True)]
+        left -= 1
     ids = pad_sequence(prompts, batch_first=True, padding_value=encoder.pad_id, padding_side="left")
-    longest = ids.shape[1]
-    mask = torch.stack([pad(torch.ones_like(prompt), (longest - len(prompt), 0)) for prompt in prompts])
+    mask = torch.stack([pad(torch.ones_like(prompt), (ids.shape[1] - len(prompt), 0)) for prompt in prompts])
     with torch.inference_mode():
         written = model.generate(  # type: ignore[operator]
-            ids, attention_mask=mask, do_sample=False, use_cache=cache, max_new_tokens=max(most),
+            ids, attention_mask=mask, do_sample=False, use_cache=cache, max_new_tokens=left, past_key_values=known,
             pad_token_id=encoder.pad_id, eos_token_id=encoder.eos_id, temperature=None, top_p=None, top_k=None,
         )  # fmt: skip
     for row, count in zip(written[:, longest:].tolist(), most, strict=True):

@@ -32,7 +32,7 @@ def batch_logits(model: nn.Module, batch: Batch) -> Tensor:
     if batch.positions is not None:
         inputs["position_ids"] = batch.positions
     apart = nullcontext() if batch.positions is None else packed_rows(model, batch.lengths)
-    with _only_predicting(model, batch.predicts), apart:
+    with only_predicting(model, batch.predicts), apart:
         return model(**inputs, use_cache=False).logits  # type: ignore[no-any-return]
 
 
@@ -97,7 +97,8 @@ def loss_sum(logits: Tensor, batch: Batch) -> Tensor:
 
 
 @contextmanager
-def _only_predicting(model: nn.Module, predicts: Tensor) -> Iterator[None]:
+def only_predicting(model: nn.Module, predicts: Tensor) -> Iterator[None]:
+    """Have the output layer see the chosen positions (B, S) alone, in reading order."""
     head = model.get_output_embeddings()  # type: ignore[operator]
     if not isinstance(head, nn.Module):
         raise UserError("the model has no output layer to train on", where=type(model).__name__)

@@ -30,6 +30,23 @@ def _is_prefixed(declared: Declared) -> bool:
     return any(site.kind == "attention" for site, decls in declared if decls)
 
 
+def kernel_of(inputs: EstimateInputs, family: Family) -> tuple[str, str]:
+    """How attention is computed, and why so."""
+    model = inputs.model.model_type
+    if family.attention != "fused":
+        return "written out", f"no fused kernel computes the scores of {model}"
+    if attends_by_row(inputs, family):
+        return "by row", "packed rows keep to themselves without a mask; short ones in half precision by products"
+    if _drops_in_one_step(inputs, family):
+        return "dropping", f"{model} drops attention weights: a byte is kept of each, instead of three maps"
+    if not _is_fused(inputs, family):
+        why = "drops attention weights" if _drops_weights(inputs, family) else "shares one head of keys"
+        return "written out", f"{model} {why}, which no fused kernel does here"
+    if inputs.device.kind == "cuda" and (inputs.masked or inputs.width == FP32):
+        return "memory-efficient", "torch's flash kernel takes no mask and no fp32; this one keeps no weights either"
+    return "flash", "torch's fastest kernel, which keeps no attention weights"
+
+
 def keeps_output(inputs: EstimateInputs, batch: Batch, family: Family) -> bool:
     """Whether attention keeps its output itself, so that the output projection's input costs nothing more."""
     return _is_fused(inputs, family) and not family.output_copied and not _writes_out(inputs, batch, family)

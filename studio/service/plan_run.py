@@ -13,7 +13,7 @@ from studio.core.problems import Problem
 from studio.core.spec import RunSpec
 from studio.core.units import format_bytes
 from studio.estimate import EstimateInputs, estimate_run, judge
-from studio.estimate.attention import packs_by_row
+from studio.estimate.attention import kernel_of, packs_by_row
 from studio.estimate.families import family_of
 from studio.estimate.needs import simulated_batch
 from studio.estimate.probed import apply_probe
@@ -115,6 +115,8 @@ class _Draft:
         recomputes = "activations are recomputed to fit the memory"
         why = recomputes if plan.checkpointing else "the activations fit the memory"
         self._noted("train.checkpointing", self.spec.train.checkpointing, plan.checkpointing, why)
+        kernel, why = kernel_of(self.inputs(plan), family_of(self.model))
+        self.autos.append(Auto(field="attention", value=kernel, reason=why))
         return (
             plan.model_copy(update={"autos": tuple(self.autos)}),
             estimate.model_copy(update={"fallback": self.fallback}),

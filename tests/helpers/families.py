@@ -181,14 +181,18 @@ def tiny(family: str) -> Tiny:
     return _TINY[family]
 
 
-def build(family: str) -> Any:
-    """The family's tiny random model, in evaluation mode."""
+def build(family: str, **changes: Any) -> Any:
+    """The family's tiny random model, in evaluation mode; ``changes`` of what its config has."""
     import torch
     import transformers
 
     torch.manual_seed(0)
     cls = getattr(transformers, _TINY[family].architecture)
-    return cls(cls.config_class(**_TINY[family].config)).eval()
+    config = cls.config_class(**_TINY[family].config)
+    for key, value in changes.items():
+        if getattr(config, key, None) is not None:
+            setattr(config, key, value)
+    return cls(config).eval()
 
 
 def make(family: str, folder: Path) -> Path:

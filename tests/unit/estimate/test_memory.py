@@ -7,7 +7,7 @@ import pytest
 from studio.api import ParamDecl, Site
 from studio.core.forecast import MemoryParts
 from studio.estimate.activations import Activations, measure_activations
-from studio.estimate.attention import attention_bytes
+from studio.estimate.attention import attention_bytes, kernel_of
 from studio.estimate.batches import Batch, largest_batch
 from studio.estimate.families import family_of
 from studio.estimate.footprint import measure_footprint
@@ -261,6 +261,27 @@ def test_that_packed_rows_on_a_cpu_need_no_mask_and_write_out_short_attention_we
     assert attention_bytes(masked, batch, family) == 2 * (2 * Q + 2 * Q) + 4 * HEADS + 2 * 400
     long = largest_batch(replace(run, max_length=2048))
     assert attention_bytes(run, long, family) == 2 * (2 * Q + 2 * K) + 4 * HEADS
+
+
+@pytest.mark.parametrize(
+    ("run", "kernel"),
+    [
+        (inputs(packing=True), "by row"),
+        (inputs(), "flash"),
+        (inputs(device=gpu()), "memory-efficient"),
+        (inputs(device=gpu(), masked=False), "flash"),
+        (inputs(device=gpu(), masked=False, precision="fp32"), "memory-efficient"),
+        (inputs(small_decoder(model_type="gemma2"), packing=True), "written out"),
+        (inputs(small_decoder(model_type="gpt2", kv_heads=HEADS), packing=True), "written out"),
+        (inputs(small_decoder(model_type="falcon", kv_heads=1)), "written out"),
+        (inputs(small_encoder()), "dropping"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_which_kernel_attends(run: EstimateInputs, kernel: str) -> None:
+    found, why = kernel_of(run, family_of(run.model))
+    assert found == kernel
+    assert why
 
 
 def test_that_a_gpu_needs_a_context_and_no_process() -> None:

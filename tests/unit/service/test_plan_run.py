@@ -98,7 +98,7 @@ def test_that_every_auto_of_the_spec_has_a_value_and_a_reason(spec: dict[str, An
     reasons = {auto.field: auto.reason for auto in plan.autos}
     assert set(reasons) == {
         "train.device", "train.precision", "train.micro_batch", "train.checkpointing", "train.packing",
-        "train.learning_rate", "train.eval_every", "train.save_every", "data.max_length",
+        "train.learning_rate", "train.eval_every", "train.save_every", "data.max_length", "attention",
     }  # fmt: skip
     assert all(reasons.values())
     assert (plan.precision, plan.device, plan.learning_rate) == ("fp32", "cpu", 2e-4)
