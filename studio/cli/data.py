@@ -1,7 +1,8 @@
 """data …: the library of datasets."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,12 +20,15 @@ from studio.cli.output import (
     warn_of,
 )
 from studio.core.errors import UserError
+from studio.core.problems import did_you_mean
 from studio.datasets.formats import FORMATS
 
 if TYPE_CHECKING:
     from studio.core.facts import DataFacts
+    from studio.datasets.lint.finding import Finding
     from studio.datasets.preview import PreviewRow
 
+LISTED_ROWS = 100
 app = typer.Typer(help="Datasets: list, add, inspect, preview, lint and remove them.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name in the library.")]
 DataName = Annotated[str, typer.Argument(metavar="DATA", help="Name in the library, or library: or path: source.")]
@@ -126,26 +130,57 @@ def preview(
 
 
 @app.command()
-def lint(data: DataName, json: Json = False) -> None:
-    """Check every row; names those that cannot be learned from. Exit code 1 if there are any."""
-    from studio.datasets.lint import check_rows
-    from studio.datasets.store import StoredDataset
+def lint(
+    data: DataName,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option("--fix", metavar="KIND", help="Mend this kind of fault in a new dataset; may be repeated."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the new dataset.")] = None,
+    json: Json = False,
+) -> None:
+    """Check every row and name those with a fault. Exit code 1 if some cannot be learned from."""
     from studio.service.libraries import datasets
 
-    facts = datasets().resolve(as_source(data))
+    library = datasets()
+    facts = library.resolve(as_source(data))
     with progress_line() as progress:
-        found = check_rows(
-            StoredDataset(Path(facts.path)), facts.format, facts.mapping, facts.labels,
-            progress=progress, cancelled=never_cancelled,
-        )  # fmt: skip
+        found = library.lint(facts.name, progress=progress, cancelled=never_cancelled)
+    if fix:
+        chosen = _fixable(found, fix)
+        with progress_line() as progress:
+            made = library.mend(facts.name, chosen, new_name=name, progress=progress, cancelled=never_cancelled)
+        _tell(made, json)
+        return
     if json:
-        print_json(found)
-    elif found:
-        warn_of(found)
+        print_json([_described(finding) for finding in found])
     else:
-        say(f"all {facts.rows:,} rows can be learned from")
-    if found:
+        warn_of(finding.problem for finding in found)
+        unusable = any(finding.severity == "error" for finding in found)
+        say(f"some of {facts.rows:,} rows cannot be learned from" if unusable else
+            f"all {facts.rows:,} rows can be learned from")  # fmt: skip
+        kinds = sorted({finding.kind for finding in found if finding.mends})
+        if kinds:
+            say(f"a copy without a fault: pet-studio data lint {facts.name} --fix {kinds[0]}"
+                f" (kinds: {', '.join(kinds)})")  # fmt: skip
+    if any(finding.severity == "error" for finding in found):
         raise typer.Exit(1)
+
+
+def _fixable(found: "list[Finding]", kinds: list[str]) -> "list[Finding]":
+    known = {finding.kind for finding in found if finding.mends}
+    for kind in kinds:
+        if kind not in known:
+            raise UserError(f"there is no {kind!r} to mend", where="--fix", hint=did_you_mean(kind, known))
+    return [finding for finding in found if finding.kind in kinds]
+
+
+def _described(finding: "Finding") -> dict[str, Any]:
+    rows = [int(row) + 1 for row in finding.rows[:LISTED_ROWS]]
+    return {
+        **asdict(finding.problem), "kind": finding.kind, "count": len(finding.rows), "rows": rows,
+        "mends": finding.mends,
+    }  # fmt: skip
 
 
 @app.command()

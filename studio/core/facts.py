@@ -45,8 +45,23 @@ class ModelFacts(Fact):
     fingerprint: str = ""
 
 
+class DataStep(Fact):
+    """A change that made one dataset of another: of what kind, what it did to how many rows.
+
+    ``before`` is the fingerprint of the rows that it started from.
+    """
+
+    kind: str
+    does: str
+    rows: int
+    before: str
+
+
 class DataFacts(Fact):
-    """A dataset as its library knows it. Row counts are exact; ``fingerprint`` is the SHA-256 of its rows."""
+    """A dataset as its library knows it. Row counts are exact; ``fingerprint`` is the SHA-256 of its rows.
+
+    ``steps`` made it of the dataset ``parent``, in their order; both empty for one that was added from a file.
+    """
 
     name: str
     path: str
@@ -58,6 +73,8 @@ class DataFacts(Fact):
     license: str = ""
     source: str = ""
     fingerprint: str = ""
+    parent: str = ""
+    steps: tuple[DataStep, ...] = ()
 
 
 class LengthFacts(Fact):

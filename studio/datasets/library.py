@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from studio.datasets.disk import disk_errors
 from studio.datasets.ingest import Ingested, ingest
 from studio.datasets.interpret import interpret
 from studio.datasets.labels import find_labels
-from studio.datasets.lint import keep_usable
-from studio.datasets.names import checked_name, slug
+from studio.datasets.lint.check import check_rows
+from studio.datasets.lint.finding import Finding
+from studio.datasets.lint.mend import keep_usable, write_mended
+from studio.datasets.names import checked_name, next_version, slug
 from studio.datasets.origin import name_of, origin_of
 from studio.datasets.profile import Profile
 from studio.datasets.store import FACTS_FILE, Record, StoredDataset, read_record, write_record
@@ -30,6 +32,7 @@ _ABANDONED_S = 3600.0  # an unfinished folder nobody has written to for this lon
 
 FactsList = list[DataFacts]  # inside the class, ``list`` is the method
 ProblemList = list[Problem]
+FindingList = list[Finding]
 
 
 class DatasetLibrary:
@@ -102,6 +105,37 @@ class DatasetLibrary:
         for row in stored:
             profile.add(row)
         return _apply(stored, interpret(profile, format or "auto", mapping))
+
+    def lint(self, name: str, *, progress: Progress | None = None, cancelled: CancelCheck | None = None) -> FindingList:
+        """Everything that is wrong with the rows of the dataset of that name."""
+        stored = self.open(name)
+        facts = stored.facts
+        return check_rows(stored, facts.format, facts.mapping, facts.labels, progress=progress, cancelled=cancelled)
+
+    def mend(
+        self,
+        name: str,
+        findings: Sequence[Finding],
+        *,
+        new_name: str | None = None,
+        progress: Progress | None = None,
+        cancelled: CancelCheck | None = None,
+    ) -> DataFacts:
+        """A new dataset without these faults of the one of that name, which stays as it is.
+
+        ``new_name``: by default the old one with the number of its version.
+        """
+        stored = self.open(name)
+        chosen = checked_name(new_name or next_version(stored.facts.name, [facts.name for facts in self.list()]))
+        if not findings:
+            raise UserError("there is nothing to mend", where=name, hint="choose at least one kind of fault")
+        with self._new_folder() as folder:
+            facts = write_mended(stored, findings, folder, progress, cancelled)
+            facts = facts.model_copy(update={"name": chosen, "parent": stored.facts.name})
+            record = read_record(folder)
+            write_record(folder, record.model_copy(update={"facts": facts, "origin": None}))
+            read = Detection(facts.format, facts.mapping, record.confidence, record.reason)
+            return self._publish(folder, _apply(StoredDataset(folder), read))
 
     def remove(self, name: str) -> None:
         """Take the dataset out of the library, with its rows."""

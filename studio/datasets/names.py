@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from itertools import count
 
 from studio.core.errors import UserError
 
@@ -24,3 +26,10 @@ def slug(name: str) -> str:
     """The folder name: lower-case ASCII letters, digits, dots and dashes; empty if nothing is left."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")
+
+
+def next_version(name: str, taken: Iterable[str]) -> str:
+    """``boolq`` becomes ``boolq-v2``, that ``boolq-v3``: the first that is not taken."""
+    base = re.sub(r"-v\d+$", "", name)
+    slugs = {slug(other) for other in taken}
+    return next(made for number in count(2) if slug(made := f"{base}-v{number}") not in slugs)

@@ -27,11 +27,11 @@ def split_rows(rows: int, eval_rows: int, seed: int, max_rows: int | None) -> tu
 
 def _shuffled(rows: int, seed: int) -> Indices:
     """A shuffle by hashed row numbers: unlike numpy's generators, never changed by a new version."""
-    keys = _mixed(np.arange(rows, dtype=np.uint64) + _mixed(np.array([seed], dtype=np.uint64)))
+    keys = mixed(np.arange(rows, dtype=np.uint64) + mixed(np.array([seed], dtype=np.uint64)))
     return np.argsort(keys, kind="stable").astype(np.int64)
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """splitmix64's finalizer, which maps different numbers to different, unrelated ones."""
     mixed = values + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -11,7 +11,7 @@ from studio.datasets.check import check_mapping, check_task
 from studio.datasets.formats import FORMATS, infer_format
 from studio.datasets.labels import find_labels
 from studio.datasets.library import DatasetLibrary
-from studio.datasets.lint import check_rows
+from studio.datasets.lint.check import check_rows
 
 FACTS = DataFacts(name="d", path="", rows=9, columns=("question", "passage", "label"), format="text", mapping={})
 
@@ -74,8 +74,8 @@ def test_that_labels_are_sorted_as_numbers_or_as_text() -> None:
 def test_that_unusable_rows_are_counted_and_named(library: DatasetLibrary, write: Callable[..., Path]) -> None:
     rows = [{"prompt": "p", "completion": None if i in (1, 4, 6, 7) else "c"} for i in range(10)]
     stored = library.open(library.add(write("a.jsonl", [*rows, {"prompt": "", "completion": "c"}])).name)
-    problems = check_rows(stored, stored.facts.format, stored.facts.mapping, ())
-    assert [(problem.where, problem.message) for problem in problems] == [
+    found = check_rows(stored, stored.facts.format, stored.facts.mapping, ())
+    assert [(finding.where, str(finding)) for finding in found if finding.severity == "error"] == [
         ("data.columns.completion", "column 'completion' has no value in 4 of 11 rows (row 2, 5, 7, …)"),
         ("data.columns.prompt", "the prompt is empty in 1 of 11 rows (row 11)"),
     ]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from studio.core.errors import UserError
 from studio.datasets.library import DatasetLibrary
-from studio.datasets.lint import check_rows
+from studio.datasets.lint.check import check_rows
 from studio.datasets.preview import preview
 
 JSONL = (
