@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from studio.core.plan import Plan, PlanOutcome
     from studio.core.problems import Problem
     from studio.datasets.formats import Format
+    from studio.datasets.lint.finding import Finding
     from studio.datasets.preview import PreviewRow
     from studio.service.accuracy import Accuracy
     from studio.service.check_reports import Report
@@ -445,6 +446,20 @@ class Backend:
         from studio.service import libraries
 
         return libraries.datasets().update(name, format=format, mapping=mapping)
+
+    def lint_dataset(self, name: str, *, progress: Progress, cancelled: Cancelled) -> "list[Finding]":
+        """Everything that is wrong with the rows of a dataset."""
+        from studio.service import libraries
+
+        return libraries.datasets().lint(name, progress=progress, cancelled=cancelled)
+
+    def mend_dataset(
+        self, name: str, findings: "Sequence[Finding]", *, progress: Progress, cancelled: Cancelled
+    ) -> "DataFacts":
+        """A copy of a dataset without these faults."""
+        from studio.service import libraries
+
+        return libraries.datasets().mend(name, findings, progress=progress, cancelled=cancelled)
 
     def remove_dataset(self, name: str) -> None:
         from studio.service import libraries

@@ -8,14 +8,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from studio.api import Site
 from studio.core.events import Failed
 from studio.core.facts import DataFacts, DeviceFacts, DeviceSample, ModelFacts
 from studio.core.forecast import Room
 from studio.core.paths import Home
 from studio.core.plan import Auto, PlannedPlacement
+from studio.core.problems import Severity
 from studio.core.units import GIB
 from studio.datasets.check import check_mapping
+from studio.datasets.lint.finding import Finding
 from studio.datasets.preview import PreviewRow
 from studio.datasets.render import render_row
 from studio.estimate import estimate_run
@@ -251,6 +255,26 @@ class GalleryBackend(FakeBackend):
             device=facts.id, time=self.clock, used_bytes=used, free_bytes=facts.total_bytes - used,
             total_bytes=facts.total_bytes, utilization=load, power_w=power_w, temperature_c=heat,
         )  # fmt: skip
+
+    def lint_dataset(self, name: str, *, progress: Any, cancelled: Any) -> list[Finding]:
+        total = self.data_facts(f"library:{name}").rows
+
+        def found(kind: str, message: str, hint: str, mends: str, *rows: int) -> Finding:
+            severity: Severity = "error" if kind == "unusable" else "warning"
+            return Finding(kind, name, message, hint, severity, np.array(rows), total, mends)
+
+        mend = "leave these rows out"
+        return [
+            found("unusable", "the completion is empty", "fill it in or leave such rows out", mend, 40, 1871),
+            found("markup", "HTML is left in the text", "the model would learn to write it", "take the HTML out",
+                  11, 60, 61, 308, 977, 1402),
+            found("personal", "addresses or numbers of people", "the model could repeat them",
+                  "write what they are instead, such as [email]", 205),
+            found("alike", "nearly the same as an earlier row", "look at them: sharing a passage is no fault", mend,
+                  515, 990, 1570, 1833, 2001, 2102, 2240),
+            found("leaked", "trained on, word for word or nearly, where 200 rows are held out",
+                  "held-out figures flatter: leave out the rows that repeat others", "", 515, 1833),
+        ]  # fmt: skip
 
     def dataset_rows(self, name: str, start: int, stop: int) -> list[dict[str, Any]]:
         rows = [

@@ -69,6 +69,13 @@ def _read_as_tokens(screen: Any) -> None:
     screen.panel.reader.activated.emit(screen.panel.reader.currentIndex())
 
 
+def _find_faults(screen: Any) -> None:
+    screen.panel._tabs.setCurrentWidget(screen.panel.findings)
+    screen.panel.findings.check.click()
+    _settle()
+    screen.panel.findings.choices[1][1].click()
+
+
 def _select_one(screen: Any) -> None:
     _select(screen, COMPARED[:1])
 
@@ -139,6 +146,7 @@ SCENES = (
     Scene("compare", "runs", None, _compare),
     Scene("models", "models", "qwen2.5-1.5b"),
     Scene("data", "data", "medical-subjects", _read_as_tokens),
+    Scene("findings", "data", "medical-subjects", _find_faults),
     Scene("methods", "methods", "lora"),
     Scene("devices", "devices", None, _live_for_minutes),
     Scene("devices-no-gpu", "devices", None, _without_gpu),

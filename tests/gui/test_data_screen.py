@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from studio.gui.backend import Backend
@@ -160,3 +160,57 @@ def test_that_a_cell_is_one_short_line() -> None:
     assert cell_text({"role": "user"}) == '{"role": "user"}'
     assert len(cell_text("x" * 10_000)) == LONGEST_CELL + 1
     assert cell_text(None) == ""
+
+
+def test_that_faults_are_found_shown_with_their_rows_and_mended_in_a_copy(
+    screen: DataScreen, tmp_path: Path, qtbot: QtBot
+) -> None:
+    lines = [{"prompt": f"What is {row}?", "completion": f"It is {row}."} for row in range(40)]
+    lines[7]["completion"] = "It is &amp; was<br />."
+    lines[30]["completion"] = lines[31]["completion"] = ""
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    screen.add(str(path))
+    qtbot.waitUntil(lambda: screen.panel.heading.text() == "answers", timeout=8000)
+    view = screen.panel.findings
+    screen.panel._tabs.setCurrentWidget(view)
+    assert view.mend.isHidden()
+    view.check.click()
+    assert not view.check.isEnabled()
+    qtbot.waitUntil(lambda: len(view.choices) == 2, timeout=8000)
+    (unusable, leave_out), (markup, take_out) = view.choices
+    assert unusable.rows.tolist() == [30, 31]
+    assert markup.rows.tolist() == [7]
+    assert leave_out.text() == "Leave these rows out"
+    assert (view.check.isEnabled(), view.mend.isEnabled()) == (True, False)
+    assert view.about.text() == "Checked 40 rows: 2 kinds of fault found."
+    assert nameless(screen) == []
+    assert clashing_mnemonics(screen) == []
+    links = [link for link in view.findChildren(QPushButton) if link.text() == "Row 8"]
+    links[0].click()
+    qtbot.waitUntil(lambda: "Row 8" in screen.panel.rendered.toPlainText(), timeout=8000)
+    assert "<br />" in screen.panel.rendered.toPlainText()
+    leave_out.click()
+    take_out.click()
+    view.mend.click()
+    qtbot.waitUntil(lambda: screen.panel.heading.text() == "answers-v2", timeout=8000)
+    assert "38 rows" in screen.panel.about.text()
+    assert "answers, then: leave these rows out, take the HTML out" in screen.panel.about.text()
+    assert [facts.name for facts in screen.model.records()] == ["answers", "answers-v2"]
+    view.check.click()
+    qtbot.waitUntil(lambda: view.about.text() == "Checked 38 rows: nothing is wrong.", timeout=8000)
+    assert view.mend.isHidden()
+
+
+def test_that_what_is_found_of_one_dataset_is_not_shown_of_another(
+    filled: DataScreen, tmp_path: Path, qtbot: QtBot
+) -> None:
+    view = filled.panel.findings
+    view.check.click()
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"text": "a &amp; b"}\n{"text": "c"}\n')
+    filled.add(str(other))
+    qtbot.waitUntil(lambda: filled.panel.heading.text() == "other", timeout=8000)
+    qtbot.waitUntil(view.check.isEnabled, timeout=8000)
+    assert (view.choices, view.error.isHidden()) == ([], True)
+    assert view.about.text().startswith("Reads every row")

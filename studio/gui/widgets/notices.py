@@ -12,7 +12,7 @@ from studio.gui.tasks import Task
 from studio.gui.theme import GRID, theme
 from studio.gui.widgets.buttons import button
 from studio.gui.widgets.layout import Card, boxed, clear_layout, column, row
-from studio.gui.widgets.text import ElidedLabel, Label, muted, strong
+from studio.gui.widgets.text import ElidedLabel, Label, muted, sentence, strong
 
 
 class IconLabel(QLabel):
@@ -148,8 +148,8 @@ class ErrorCard(Card):
 
     def show_words(self, message: str, *, where: str = "", hint: str = "", details: str = "") -> None:
         for label, text in (
-            (self.message, _sentence(message)), (self.where, where),
-            (self.hint, _sentence(hint)), (self.details, details),
+            (self.message, sentence(message)), (self.where, where),
+            (self.hint, sentence(hint)), (self.details, details),
         ):  # fmt: skip
             label.setText(text)
             label.setVisible(bool(text))
@@ -237,9 +237,5 @@ class Toast(QFrame):
 
 
 def _problem_words(problem: Problem) -> str:
-    hint = f". {_sentence(problem.hint)}" if problem.hint else ""
-    return f"{problem.where}: {problem.message}{hint}" if problem.where else f"{_sentence(problem.message)}{hint}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    hint = f". {sentence(problem.hint)}" if problem.hint else ""
+    return f"{problem.where}: {problem.message}{hint}" if problem.where else f"{sentence(problem.message)}{hint}"

@@ -50,6 +50,11 @@ def role_font(role: str) -> QFont:
             return fonts.body_font()
 
 
+def sentence(words: str) -> str:
+    """Words as a sentence begins."""
+    return words[:1].upper() + words[1:]
+
+
 def title(text: str) -> Label:
     return Label(text, role="title")
 

@@ -12,6 +12,7 @@ from studio.core.facts import DataFacts
 from studio.gui.backend import Backend
 from studio.gui.models.pages import PAGE_ROWS, PagedTable
 from studio.gui.models.view import table_view
+from studio.gui.screens.data.findings import FindingsView
 from studio.gui.screens.data.mapping import MappingForm
 from studio.gui.screens.data.rendered import RenderedRows
 from studio.gui.screens.data.tables import Row, about, row_columns
@@ -42,9 +43,13 @@ class _Request:
 
 
 class DataPanel(QFrame):
-    """Shows one dataset. Signals: ``updated(DataFacts)`` after a mapping was saved."""
+    """Shows one dataset.
+
+    Signals: ``updated(DataFacts)`` after a mapping was saved, ``mended(DataFacts)`` after a copy was made.
+    """
 
     updated = Signal(object)
+    mended = Signal(object)
 
     def __init__(self, backend: Backend, formats: "dict[str, Format]", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,6 +61,9 @@ class DataPanel(QFrame):
         self.error = ErrorCard()
         self.mapping = MappingForm(formats)
         self.rendered = RenderedRows()
+        self.findings = FindingsView(backend)
+        self.findings.row_wanted.connect(self._show_row)
+        self.findings.mended.connect(self.mended.emit)
         self.rows: PagedTable[Row] = PagedTable((), self)
         self.rows.page_wanted.connect(self._fetch_page)
         self._later = Debounce(self, 150, self._preview)
@@ -73,6 +81,7 @@ class DataPanel(QFrame):
         self._numbers.setTop(max(1, facts.rows))
         self.start.setText("1")
         self.mapping.show_facts(facts)
+        self.findings.show_data(facts)
         self.rows.restart(facts.rows, row_columns(facts.columns))
         for place in range(len(facts.columns)):
             self._rows_view.setColumnWidth(place, 22 * GRID)
@@ -125,6 +134,8 @@ class DataPanel(QFrame):
         tabs.setAccessibleName("Parts of the dataset")
         tabs.addTab(split, "As the model &sees it")
         tabs.addTab(self._rows_view, "Stored &rows")
+        tabs.addTab(self.findings, "&Findings")
+        self._tabs = tabs
         layout = column(self.heading, self.about, self.error, tabs, margin=2 * GRID)
         layout.setStretch(3, 1)
         self.setLayout(layout)
@@ -137,6 +148,12 @@ class DataPanel(QFrame):
 
     def _turn(self, rows: int) -> None:
         self.start.setText(str(min(max(1, self._first_row() + 1 + rows), self._numbers.top())))
+        self._preview()
+
+    def _show_row(self, place: int) -> None:
+        """A row as the model sees it, and those after it."""
+        self.start.setText(str(place + 1))
+        self._tabs.setCurrentIndex(0)
         self._preview()
 
     def _preview(self) -> None:
@@ -203,6 +220,7 @@ class DataPanel(QFrame):
             self._facts = facts
             self.about.setText(about(facts))
             self.mapping.show_facts(facts)
+            self.findings.show_data(facts)
             self.updated.emit(facts)
 
     def _fail_save(self, error: StudioError) -> None:

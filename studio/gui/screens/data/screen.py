@@ -37,6 +37,7 @@ class DataScreen(LibraryScreen):
         self.model = RecordTable(DATA_COLUMNS, self)
         self.panel = DataPanel(self.backend, self.backend.formats())
         self.panel.updated.connect(lambda _: self.reload())
+        self.panel.mended.connect(self._fetched)
         self._shown: DataFacts | None = None
         yield
         self._build()

@@ -41,5 +41,7 @@ def about(facts: DataFacts) -> str:
     if facts.labels:
         shown = ", ".join(facts.labels[:8]) + (" …" if len(facts.labels) > 8 else "")
         parts.append(f"{len(facts.labels)} labels: {shown}")
+    if facts.steps:
+        parts.append(f"{facts.parent}, then: {', '.join(step.does for step in facts.steps)}")
     parts.append(f"licence {facts.license}" if facts.license else "licence not stated")
     return "  ·  ".join(parts)
