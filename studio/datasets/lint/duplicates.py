@@ -5,7 +5,7 @@ Mining of Massive Datasets, section 3.4); what falls together is then compared e
 row: signatures lie in a file.
 """
 
-import re
+import string
 from array import array
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
@@ -13,7 +13,6 @@ from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from studio.datasets.lint.words import Words
@@ -22,10 +21,11 @@ from studio.datasets.split import mixed
 LIKE = 0.85  # rows that share so much of their runs are nearly the same
 BANDS, HASHES = 8, 5  # finds 99 % of the pairs that are just as alike, and a fifth of those that share half
 RUN = 8  # bytes
+SAMPLED, FEWEST = np.uint64(3), 32  # a quarter of the runs makes a signature, if these are not too few
 LONGEST = 4096  # bytes that are looked at
 MOST_LEADERS = 8  # that a row is compared with, of those that fall together
 AT_ONCE = 4096  # signatures
-_BETWEEN = re.compile(r"\W+")
+_BETWEEN = str.maketrans(dict.fromkeys(string.punctuation, " "))
 _FACTORS = mixed(np.arange(BANDS * HASHES, dtype=np.uint64)) | np.uint64(1)
 _PLACES = mixed(np.arange(1, HASHES + 1, dtype=np.uint64)) | np.uint64(1)
 
@@ -118,15 +118,19 @@ class Seen:
 
 def signature(text: str) -> Hashes:
     """One hash for each band (``BANDS``,): where those of two texts are alike, the texts may be."""
-    smallest = (_runs(text)[:, None] * _FACTORS).min(axis=0).reshape(BANDS, HASHES)
+    runs = _runs(text)
+    sample = runs[runs & SAMPLED == 0]  # the same of the same runs, whatever stands between them
+    runs = sample if len(sample) >= FEWEST else runs
+    smallest = (runs[:, None] * _FACTORS).min(axis=0).reshape(BANDS, HASHES)
     return mixed((smallest * _PLACES).sum(axis=1))
 
 
 def _runs(text: str) -> Hashes:
     """Hashes of all runs of bytes of a text, whatever its case and punctuation; at least one."""
-    data = _BETWEEN.sub(" ", text.casefold()).encode(errors="replace")[:LONGEST].ljust(RUN)
-    runs = sliding_window_view(np.frombuffer(data, np.uint8), RUN)
-    return mixed(np.ascontiguousarray(runs).view(np.uint64)[:, 0])
+    plain = " ".join(text[:LONGEST].casefold().translate(_BETWEEN).split())
+    data = plain.encode(errors="replace")[:LONGEST].ljust(RUN)
+    runs: Hashes = np.ndarray((len(data) - RUN + 1,), np.uint64, data, strides=(1,))
+    return mixed(runs)
 
 
 def _shared(runs: Hashes, others: Hashes) -> float:

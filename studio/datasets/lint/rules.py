@@ -36,20 +36,23 @@ _LEFTOVER = re.compile(
     r"|\[/?INST\]|<</?SYS>>|^### (?:Instruction|Input|Response):|\{(?:instruction|input|output|question|answer|text)\}",
     re.MULTILINE,
 )
+_LEFTOVER_SIGNS = ("{", "<|", "INST]", "SYS>>", "### ")  # without which there is none
 _EMAIL = re.compile(r"\b[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,4}[A-Za-z]{2,24}\b")
+# the first character is looked for, and only then what must not stand before it: that scans several times as fast
 _PHONE = re.compile(
-    r"(?<![\w.])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d(?:[ .-]?\d){6,11}|\(\d{3}\) ?\d{3}-\d{4})(?!\w)"
+    r"\+(?<![\w.]\+)\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d(?:[ .-]?\d){6,11}(?!\w)"
+    r"|\((?<![\w.]\()\d{3}\) ?\d{3}-\d{4}(?!\w)"
 )
-_CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,18}(?![\w-])")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
-_ADDRESS = re.compile(r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.])")
+_CARD = re.compile(r"\d(?<![\w-]\d)(?:[ -]?\d){12,18}(?![\w-])")
+_IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
+_ADDRESS = re.compile(r"\d(?<![\w.]\d)\d{0,2}(?:\.\d{1,3}){3}(?![\w.])")
 _CARD_DIGITS: Final = range(13, 20)
 
 
 def is_damaged(words: Words) -> bool:
     """Whether a text was read in the wrong encoding once, or holds control characters."""
     text = words.text
-    return bool(_LOST in text or _CONTROL.search(text) or _MISREAD.search(text))
+    return bool(_CONTROL.search(text) or (not text.isascii() and (_LOST in text or _MISREAD.search(text))))
 
 
 def repair_encoding(text: str) -> str:
@@ -76,7 +79,7 @@ def _repaired(found: re.Match[str]) -> str:
 def has_markup(words: Words) -> bool:
     """Whether tags or entities of HTML are left in a text."""
     text = words.text
-    return bool(_ENTITY.search(text) or _BREAK.search(text) or _TAG.search(text))
+    return bool(("&" in text and _ENTITY.search(text)) or ("<" in text and (_BREAK.search(text) or _TAG.search(text))))
 
 
 def without_markup(text: str) -> str:
@@ -87,14 +90,15 @@ def without_markup(text: str) -> str:
 
 def has_leftovers(words: Words) -> bool:
     """Whether a text holds what a template should have filled in, or the marks of a chat format."""
-    return bool(_LEFTOVER.search(words.text))
+    text = words.text
+    return any(sign in text for sign in _LEFTOVER_SIGNS) and bool(_LEFTOVER.search(text))
 
 
 def names_people(words: Words) -> bool:
     """Whether a text holds what tells who or where somebody is."""
-    return any(
-        _is_private(kind, found[0]) for kind, pattern in PRIVATE.items() for found in pattern.finditer(words.text)
-    )
+    text = words.text
+    patterns = [(kind, PRIVATE[kind]) for kind in PRIVATE if kind != "email" or "@" in text]
+    return any(_is_private(kind, found[0]) for kind, pattern in patterns for found in pattern.finditer(text))
 
 
 def without_people(text: str) -> str:
@@ -108,10 +112,15 @@ PRIVATE = {"email": _EMAIL, "IBAN": _IBAN, "card number": _CARD, "phone number":
 
 
 def _is_private(kind: str, found: str) -> bool:
-    """Whether check digits, where there are any, are right."""
-    if kind == "card number":
-        return _is_card(found)
-    return kind != "IBAN" or _is_iban(found)
+    """Whether numbers are such as there can be: check digits, where there are any, are right."""
+    match kind:
+        case "card number":
+            return _is_card(found)
+        case "IBAN":
+            return _is_iban(found)
+        case "IP address":
+            return all(int(part) < 256 for part in found.split("."))
+    return True
 
 
 def _is_card(found: str) -> bool:
@@ -129,14 +138,18 @@ def _is_iban(found: str) -> bool:
 
 def is_offensive(words: Words) -> bool:
     """Whether a text holds a word or phrase of the offline list."""
-    return bool(_offensive().search(words.text))
+    phrases, pattern = _offensive()
+    text = words.text.lower()
+    return any(phrase in text for phrase in phrases) and bool(pattern.search(text))
 
 
 @lru_cache(maxsize=1)
-def _offensive() -> re.Pattern[str]:
-    listed = resource("tables/offensive_words.txt").read_text(encoding="utf-8").split("\n")
-    phrases = [re.escape(line.strip()) for line in listed if line.strip() and not line.startswith("#")]
-    return re.compile(rf"\b(?:{'|'.join(phrases)})\b", re.IGNORECASE)
+def _offensive() -> tuple[tuple[str, ...], re.Pattern[str]]:
+    """The phrases of the list that no shorter one is part of, and a pattern of them all as whole words."""
+    lines = resource("tables/offensive_words.txt").read_text(encoding="utf-8").split("\n")
+    listed = [line.strip().lower() for line in lines if line.strip() and not line.startswith("#")]
+    least = tuple(phrase for phrase in listed if not any(other in phrase for other in listed if other != phrase))
+    return least, re.compile(rf"\b(?:{'|'.join(map(re.escape, listed))})\b")
 
 
 RULES = (
