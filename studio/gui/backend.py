@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from studio.core.problems import Problem
     from studio.datasets.formats import Format
     from studio.datasets.lint.finding import Finding
+    from studio.datasets.peek import Peek
     from studio.datasets.preview import PreviewRow
     from studio.service.accuracy import Accuracy
     from studio.service.check_reports import Report
@@ -129,6 +130,12 @@ class Backend:
         from studio.service import libraries
 
         return libraries.datasets().add(path, progress=progress, cancelled=cancelled)
+
+    def peek_dataset(self, path: Path) -> "Peek":
+        """The first rows of a file that is no dataset yet."""
+        from studio.datasets.peek import peek
+
+        return peek(path)
 
     def check(self, raw: Mapping[str, Any]) -> Check:
         """Validate, plan and estimate a draft by formula."""

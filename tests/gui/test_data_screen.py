@@ -3,6 +3,8 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
@@ -10,6 +12,7 @@ from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
+from studio.core.facts import DataFacts
 from studio.gui.backend import Backend
 from studio.gui.screens.data.screen import DataScreen
 from studio.gui.screens.data.tables import LONGEST_CELL, cell_text
@@ -214,3 +217,38 @@ def test_that_what_is_found_of_one_dataset_is_not_shown_of_another(
     qtbot.waitUntil(view.check.isEnabled, timeout=8000)
     assert (view.choices, view.error.isHidden()) == ([], True)
     assert view.about.text().startswith("Reads every row")
+
+
+class SlowBackend(Backend):
+    """Reads in no file before it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_read = Event()
+
+    def add_dataset(self, path: Path, *, progress: Any, cancelled: Any) -> DataFacts:
+        assert self.may_read.wait(8)
+        return super().add_dataset(path, progress=progress, cancelled=cancelled)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_that_the_first_rows_are_shown_while_the_others_are_read(
+    filled: DataScreen, tmp_path: Path, qtbot: QtBot, good: bool
+) -> None:
+    backend = filled.backend = SlowBackend()
+    path = tmp_path / "long.jsonl"
+    lines = [json.dumps({"prompt": f"p {row}", "completion": "c"}) for row in range(300)]
+    path.write_text("\n".join(lines if good else [*lines, "{"]))
+    filled.add(str(path))
+    qtbot.waitUntil(filled.first.isVisible, timeout=8000)
+    assert filled.panel.isHidden()
+    assert filled.first.heading.text() == "long"
+    assert filled.first.about.text().startswith("The first 100 rows; the others are being read. Columns 'prompt'")
+    assert filled.first.rows.rowCount() == 100
+    assert filled.first.rows.data(filled.first.rows.index(99, 0)) == "p 99"
+    assert nameless(filled) == []
+    backend.may_read.set()
+    qtbot.waitUntil(filled.panel.isVisible, timeout=8000)
+    qtbot.waitUntil(lambda: filled.panel.heading.text() == ("long" if good else "questions"), timeout=8000)
+    assert filled.first.isHidden()
+    assert filled.error.isVisible() == (not good)

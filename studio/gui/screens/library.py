@@ -67,6 +67,11 @@ class LibraryScreen(Screen):
         rows = self.table.selectionModel().selectedRows()
         return self.model.record(rows[0].row()) if rows else None
 
+    @property
+    def is_adding(self) -> bool:
+        """Whether something is being added in the background."""
+        return not self.adders[0].isEnabled()
+
     def fetch(self, phase: str, function: Callable[..., Any], *args: Any) -> None:
         """Add in the background; other ways to add wait, since the progress shown belongs to one."""
         self.error.hide()
@@ -122,6 +127,7 @@ class LibraryScreen(Screen):
     def _not_fetched(self, error: StudioError) -> None:
         self.progress.stop()
         self._allow_adding(True)
+        self.on_selection()
         if isinstance(error, Cancelled):
             self.noted.emit("Cancelled")
         else:
@@ -133,6 +139,6 @@ class LibraryScreen(Screen):
 
     def dropEvent(self, event: QDropEvent) -> None:
         paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
-        if paths and self.adders[0].isEnabled():
+        if paths and not self.is_adding:
             event.acceptProposedAction()
             self.add(paths[0])

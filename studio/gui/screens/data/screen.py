@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget
 
+from studio.core.errors import StudioError
 from studio.core.facts import DataFacts, ModelFacts
 from studio.gui.models.records import RecordTable
 from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
+from studio.gui.screens.data.first_rows import FirstRows
 from studio.gui.screens.data.panel import DataPanel
 from studio.gui.screens.data.tables import DATA_COLUMNS
 from studio.gui.screens.library import LibraryScreen
@@ -22,6 +24,9 @@ from studio.gui.widgets.notices import EmptyState
 from studio.gui.widgets.questions import ask, choose_file, choose_folder
 from studio.gui.widgets.search import SearchField
 from studio.gui.widgets.text import title
+
+if TYPE_CHECKING:
+    from studio.datasets.peek import Peek
 
 FILES = "Datasets (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.txt *.md *.gz);;All files (*)"
 
@@ -38,6 +43,7 @@ class DataScreen(LibraryScreen):
         self.panel = DataPanel(self.backend, self.backend.formats())
         self.panel.updated.connect(lambda _: self.reload())
         self.panel.mended.connect(self._fetched)
+        self.first = FirstRows()
         self._shown: DataFacts | None = None
         yield
         self._build()
@@ -52,10 +58,12 @@ class DataScreen(LibraryScreen):
         run_task(self, self.backend.dataset_problems, done=self.problems.show_problems, failed=self.error.show_error)
 
     def add(self, path: str) -> None:
-        """Read a file or folder into the library."""
+        """Read a file or folder into the library; its first rows are shown meanwhile."""
         self.fetch("Reading the dataset", self.backend.add_dataset, Path(path))
+        run_task(self, self.backend.peek_dataset, Path(path), done=self._show_first, failed=_told_by_reading)
 
     def describe(self, facts: DataFacts | None) -> None:
+        self.first.hide()
         if facts is not None and facts != self._shown:  # the same entry again keeps what is being edited
             self.panel.show_data(facts)
         self._shown = facts
@@ -91,9 +99,10 @@ class DataScreen(LibraryScreen):
             self.lists.addWidget(widget)
         split = QSplitter(Qt.Orientation.Horizontal)
         split.addWidget(self.lists)
-        split.addWidget(self.panel)
-        split.setStretchFactor(0, 2)
-        split.setStretchFactor(1, 5)
+        for side in (self.panel, self.first):
+            split.addWidget(side)
+        for place, share in enumerate((2, 5, 5)):
+            split.setStretchFactor(place, share)
         split.setChildrenCollapsible(False)
         self.panel.hide()
         remember_splitter(split, "data")
@@ -122,6 +131,12 @@ class DataScreen(LibraryScreen):
     def _ask_folder(self) -> None:
         choose_folder(self, "Add a dataset folder", self.add)
 
+    def _show_first(self, peek: "Peek") -> None:
+        """What is being read in, in the place of what was selected; once it is there, it is selected itself."""
+        if self.is_adding:
+            self.panel.hide()
+            self.first.show_peek(peek)
+
     def _ask_remove(self) -> None:
         facts = self.selected()
         if facts is None:
@@ -142,3 +157,7 @@ class DataScreen(LibraryScreen):
         facts = self.selected()
         if facts is not None:
             self.navigate.emit("new_run", {"data": {"source": f"library:{facts.name}"}})
+
+
+def _told_by_reading(_: StudioError) -> None:
+    """Reading the whole file fails of the same, and says so."""
