@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from studio.datasets.lint.finding import Finding
     from studio.datasets.peek import Peek
     from studio.datasets.preview import PreviewRow
+    from studio.datasets.statistics import Statistics
     from studio.service.accuracy import Accuracy
     from studio.service.check_reports import Report
     from studio.service.methods import Count, MethodInfo
@@ -448,6 +449,20 @@ class Backend:
             task = "classification" if classes else "sft"
             encoder = Encoder(path, task=task, format=format, mapping=mapping, labels=labels, max_length=PREVIEW_TOKENS)
         return preview(stored, encoder, format, mapping, labels, start, count)
+
+    def measure_dataset(self, name: str, model: str, *, progress: Progress, cancelled: Cancelled) -> "Statistics":
+        """Lengths of a dataset's rows in tokens of a model, and its answers."""
+        from studio.datasets.encode import Encoder
+        from studio.datasets.statistics import WHOLE, measure
+        from studio.service import libraries
+
+        stored = libraries.datasets().open(name)
+        facts = stored.facts
+        encoder = Encoder(
+            Path(libraries.models().get(model).path), mapping=facts.mapping, labels=facts.labels, max_length=WHOLE,
+            task="classification" if facts.format == "classification" else "sft", format=facts.format,
+        )  # fmt: skip
+        return measure(stored, encoder, progress=progress, cancelled=cancelled)
 
     def update_dataset(self, name: str, format: str, mapping: Mapping[str, str]) -> "DataFacts":
         from studio.service import libraries

@@ -22,6 +22,7 @@ from studio.datasets.check import check_mapping
 from studio.datasets.lint.finding import Finding
 from studio.datasets.preview import PreviewRow
 from studio.datasets.render import render_row
+from studio.datasets.statistics import Statistics
 from studio.estimate import estimate_run
 from studio.extensions.methods import open_method
 from studio.extensions.registry import discover
@@ -255,6 +256,12 @@ class GalleryBackend(FakeBackend):
             device=facts.id, time=self.clock, used_bytes=used, free_bytes=facts.total_bytes - used,
             total_bytes=facts.total_bytes, utilization=load, power_w=power_w, temperature_c=heat,
         )  # fmt: skip
+
+    def measure_dataset(self, name: str, model: str, *, progress: Any, cancelled: Any) -> Statistics:
+        rng = np.random.default_rng(1)
+        tokens = (24 + rng.gamma(2.2, 60, 2000)).astype(np.int64)
+        answers = {"Anatomy": 812, "Pharmacology": 530, "Surgery": 404, "Pathology": 254}
+        return Statistics(tokens, rng.integers(2, 5, 2000), answers, 2, 2002)
 
     def lint_dataset(self, name: str, *, progress: Any, cancelled: Any) -> list[Finding]:
         total = self.data_facts(f"library:{name}").rows

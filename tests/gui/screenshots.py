@@ -69,6 +69,11 @@ def _read_as_tokens(screen: Any) -> None:
     screen.panel.reader.activated.emit(screen.panel.reader.currentIndex())
 
 
+def _measure_lengths(screen: Any) -> None:
+    screen.panel._tabs.setCurrentWidget(screen.panel.lengths)
+    screen.panel.lengths.longest.setText("256")
+
+
 def _find_faults(screen: Any) -> None:
     screen.panel._tabs.setCurrentWidget(screen.panel.findings)
     screen.panel.findings.check.click()
@@ -146,6 +151,7 @@ SCENES = (
     Scene("compare", "runs", None, _compare),
     Scene("models", "models", "qwen2.5-1.5b"),
     Scene("data", "data", "medical-subjects", _read_as_tokens),
+    Scene("lengths", "data", "medical-subjects", _measure_lengths),
     Scene("findings", "data", "medical-subjects", _find_faults),
     Scene("methods", "methods", "lora"),
     Scene("devices", "devices", None, _live_for_minutes),

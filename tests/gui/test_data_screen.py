@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
@@ -13,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
 from pytestqt.qtbot import QtBot
 
 from studio.core.facts import DataFacts
+from studio.datasets.statistics import Statistics
 from studio.gui.backend import Backend
 from studio.gui.screens.data.screen import DataScreen
 from studio.gui.screens.data.tables import LONGEST_CELL, cell_text
@@ -252,3 +254,37 @@ def test_that_the_first_rows_are_shown_while_the_others_are_read(
     qtbot.waitUntil(lambda: filled.panel.heading.text() == ("long" if good else "questions"), timeout=8000)
     assert filled.first.isHidden()
     assert filled.error.isVisible() == (not good)
+
+
+def test_that_lengths_are_measured_once_they_are_looked_at(
+    filled: DataScreen, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    tokens = np.array([10] * 60 + [300] * 30 + [900] * 10)
+
+    def measure(name: str, model: str, **_: Any) -> Statistics:
+        asked.append(f"{name} in {model}")
+        return Statistics(tokens, np.full(100, 2), {"yes": 75, "no": 25}, 3, 103)
+
+    monkeypatch.setattr(filled.backend, "measure_dataset", measure)
+    view = filled.panel.lengths
+    filled.panel.offer_models(["tiny", "other"])
+    assert asked == []
+    filled.panel._tabs.setCurrentWidget(view)
+    qtbot.waitUntil(lambda: bool(view.words.text()), timeout=8000)
+    assert view.words.text() == (
+        "Looked at 103 of 450 rows, spread evenly: 186 tokens on average, half have at most 10, 95% at most 900, the "
+        "longest 900; 2.0 of them are trained. 3 cannot be learned from."
+    )
+    assert view.limit.text() == "10.0% of them are longer than 512 tokens and would be cut."
+    assert [view.answers.data(view.answers.index(0, place)) for place in range(3)] == ["yes", "75", "75.0%"]
+    assert sum(count for _, _, count in view.chart.bars()) == 100
+    assert "Most rows have 0 to 49 tokens; none has more than 949." in view.chart.accessibleDescription()
+    view.longest.setText("1000")
+    assert view.limit.text() == "None of them is longer than 1,000 tokens."
+    view.longest.setText("")
+    assert view.limit.text() == ""
+    assert (nameless(filled), clashing_mnemonics(filled)) == ([], [])
+    view.reader.setCurrentText("other")
+    view.reader.activated.emit(1)
+    qtbot.waitUntil(lambda: asked == ["questions in tiny", "questions in other"], timeout=8000)

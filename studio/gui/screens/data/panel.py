@@ -13,6 +13,7 @@ from studio.gui.backend import Backend
 from studio.gui.models.pages import PAGE_ROWS, PagedTable
 from studio.gui.models.view import table_view
 from studio.gui.screens.data.findings import FindingsView
+from studio.gui.screens.data.lengths import LengthsView
 from studio.gui.screens.data.mapping import MappingForm
 from studio.gui.screens.data.rendered import RenderedRows
 from studio.gui.screens.data.tables import Row, about, row_columns
@@ -61,7 +62,7 @@ class DataPanel(QFrame):
         self.error = ErrorCard()
         self.mapping = MappingForm(formats)
         self.rendered = RenderedRows()
-        self.findings = FindingsView(backend)
+        self.findings, self.lengths = FindingsView(backend), LengthsView(backend)
         self.findings.row_wanted.connect(self._show_row)
         self.findings.mended.connect(self.mended.emit)
         self.rows: PagedTable[Row] = PagedTable((), self)
@@ -81,7 +82,7 @@ class DataPanel(QFrame):
         self._numbers.setTop(max(1, facts.rows))
         self.start.setText("1")
         self.mapping.show_facts(facts)
-        self.findings.show_data(facts)
+        self._forget(facts)
         self.rows.restart(facts.rows, row_columns(facts.columns))
         for place in range(len(facts.columns)):
             self._rows_view.setColumnWidth(place, 22 * GRID)
@@ -93,6 +94,7 @@ class DataPanel(QFrame):
         self.reader.clear()
         self.reader.addItems([PLAIN, *names])
         self.reader.setCurrentText(chosen if chosen in names else PLAIN)
+        self.lengths.offer_models(names)
 
     def _build(self) -> None:
         self.reader = QComboBox()
@@ -134,12 +136,23 @@ class DataPanel(QFrame):
         tabs.setAccessibleName("Parts of the dataset")
         tabs.addTab(split, "As the model &sees it")
         tabs.addTab(self._rows_view, "Stored &rows")
+        tabs.addTab(self.lengths, "Len&gths")
         tabs.addTab(self.findings, "&Findings")
+        tabs.currentChanged.connect(self._turned)
         self._tabs = tabs
         layout = column(self.heading, self.about, self.error, tabs, margin=2 * GRID)
         layout.setStretch(3, 1)
         self.setLayout(layout)
         self.setMinimumWidth(self.fontMetrics().averageCharWidth() * 40)
+
+    def _forget(self, facts: DataFacts) -> None:
+        """Nothing is known yet of the rows as they are read now."""
+        self.findings.show_data(facts)
+        self.lengths.show_data(facts)
+
+    def _turned(self, _: int) -> None:
+        if self._tabs.currentWidget() is self.lengths:
+            self.lengths.enter()
 
     def _first_row(self) -> int:
         """The index of the first row shown, from 0."""
@@ -220,7 +233,7 @@ class DataPanel(QFrame):
             self._facts = facts
             self.about.setText(about(facts))
             self.mapping.show_facts(facts)
-            self.findings.show_data(facts)
+            self._forget(facts)
             self.updated.emit(facts)
 
     def _fail_save(self, error: StudioError) -> None:
