@@ -82,7 +82,7 @@ class LengthsView(QWidget):
             self._measure()
 
     def _build(self) -> None:
-        of_label, longest_label = muted("T&okens of", wrap=False), muted("&Longest row", wrap=False)
+        of_label, longest_label = muted("To&kens of", wrap=False), muted("Longes&t row", wrap=False)
         of_label.setBuddy(self.reader)
         longest_label.setBuddy(self.longest)
         head = QWidget()
