@@ -63,7 +63,8 @@ class Theme(QObject):
         if isinstance(app, QApplication):
             app.setFont(fonts.body_font())
             app.setPalette(build_palette(self.tokens))
-        self._stylesheet = build_stylesheet(self.tokens)
+        # named in it, so that another size is another sheet: widgets with a sheet hear of a new font by that alone
+        self._stylesheet = f"/* text of {font_scale:g} */\n{build_stylesheet(self.tokens)}"
         for reference, function in list(self._watchers):
             owner = reference()
             if _lives(owner):

@@ -278,7 +278,7 @@ class GalleryBackend(FakeBackend):
             found("personal", "addresses or numbers of people", "the model could repeat them",
                   "write what they are instead, such as [email]", 205),
             found("alike", "nearly the same as an earlier row", "look at them: sharing a passage is no fault", mend,
-                  515, 990, 1570, 1833, 2001, 2102, 2240),
+                  515, 990, 1570, 1833, *range(2001, 2250, 10)),
             found("leaked", "trained on, word for word or nearly, where 200 rows are held out",
                   "held-out figures flatter: leave out the rows that repeat others", "", 515, 1833),
         ]  # fmt: skip

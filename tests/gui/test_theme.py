@@ -5,7 +5,8 @@ from itertools import product
 
 import pytest
 from PySide6.QtGui import QFontDatabase, QFontInfo
-from PySide6.QtWidgets import QApplication, QPushButton
+from PySide6.QtWidgets import QApplication, QPushButton, QWidget
+from pytestqt.qtbot import QtBot
 
 from studio.core.paths import resource
 from studio.gui import fonts
@@ -79,3 +80,21 @@ def test_that_text_grows_with_the_font_scale(window_app: QApplication) -> None:
     assert window_app.font().pointSizeF() == pytest.approx(15)
     theme().apply("light")
     assert window_app.font().pointSizeF() == pytest.approx(10)
+
+
+def test_that_a_dressed_window_grows_with_the_font_scale_in_the_same_theme(
+    window_app: QApplication, qtbot: QtBot
+) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    button = QPushButton("Start", window)
+    theme().apply("light", 1.0)
+    theme().dress(window)
+    window.show()
+    before = button.sizeHint().width()
+    theme().apply("light", 1.5)
+    try:
+        assert button.font().pointSizeF() == fonts.body_font().pointSizeF()
+        assert button.sizeHint().width() > before
+    finally:
+        theme().apply("light", 1.0)

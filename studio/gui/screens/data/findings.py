@@ -12,6 +12,7 @@ from studio.gui.backend import Backend
 from studio.gui.tasks import Task, run_task
 from studio.gui.theme import GRID
 from studio.gui.widgets.buttons import button
+from studio.gui.widgets.flow import FlowLayout
 from studio.gui.widgets.layout import ScrollColumn, boxed, clear_layout, column, hairline, row
 from studio.gui.widgets.notices import ErrorCard, IconLabel, Progress
 from studio.gui.widgets.text import Label, muted, sentence
@@ -19,7 +20,7 @@ from studio.gui.widgets.text import Label, muted, sentence
 if TYPE_CHECKING:
     from studio.datasets.lint.finding import Finding
 
-LINKED_ROWS = 4
+LINKED_ROWS = 12
 ABOUT = (
     "Reads every row for damaged text, HTML, leftovers of templates, personal data and offence, and for rows that "
     "repeat or contradict each other."
@@ -121,12 +122,16 @@ class FindingsView(QWidget):
     def _entry(self, finding: "Finding") -> QWidget:
         sign = ("error", "doesnotfit") if finding.severity == "error" else ("warning", "close")
         shown = [int(place) for place in finding.rows[:LINKED_ROWS]]
-        links = [self._link(place) for place in shown]
-        more = muted("…" if len(finding.rows) > len(shown) else "", wrap=False)
+        links = QWidget()
+        flow = FlowLayout(links)
+        for place in shown:
+            flow.addWidget(self._link(place))
+        if len(finding.rows) > len(shown):
+            flow.addWidget(muted(f"and {len(finding.rows) - len(shown):,} more", wrap=False))
         share = f"{len(finding.rows):,} of {finding.total:,} rows"
         texts = column(
             Label(f"{sentence(finding.message)}: {share}", wrap=True), muted(sentence(finding.hint)),
-            row(*links, more, None), spacing=4,
+            links, spacing=4,
         )  # fmt: skip
         if finding.mends:
             box = QCheckBox(sentence(finding.mends))
