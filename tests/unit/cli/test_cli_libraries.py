@@ -1,5 +1,6 @@
 """models, data, methods, plugin, devices, doctor: small real files, no torch."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,28 @@ def test_that_data_is_added_previewed_and_removed(cli: Cli, model: Path, questio
     assert rows[0]["tokens"] > rows[0]["trained"] > 0
     assert cli("data", "remove", "q", "--yes").code == 0
     assert questions.exists()
+
+
+def test_that_faults_are_named_and_mended_in_a_copy(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"prompt": f"What is {row}?", "completion": f"It is {row} &amp; more."} for row in range(3)]
+    rows.append({"prompt": "And?", "completion": ""})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cli("data", "add", path)
+    answer = cli("data", "lint", "a")
+    assert answer.code == 1
+    assert "error: data.columns.completion: the completion is empty in 1 of 4 rows (row 4)" in answer.err
+    assert "warning: a: HTML is left in the text in 3 of 4 rows (row 1, 2, 3)" in answer.err
+    assert "some of 4 rows cannot be learned from" in answer.out
+    assert "pet-studio data lint a --fix markup (kinds: markup, unusable)" in answer.out
+    found = {finding["kind"]: finding for finding in cli("data", "lint", "a", "--json").json}
+    assert (found["unusable"]["rows"], found["unusable"]["count"]) == ([4], 1)
+    assert (found["markup"]["severity"], found["markup"]["mends"]) == ("warning", "take the HTML out")
+    wrong = cli("data", "lint", "a", "--fix", "marcup")
+    assert (wrong.code, "did you mean 'markup'?" in wrong.err) == (2, True)
+    made = cli("data", "lint", "a", "--fix", "markup", "--fix", "unusable", "--name", "clean", "--json").json
+    assert (made["name"], made["parent"], made["rows"], len(made["steps"])) == ("clean", "a", 3, 2)
+    assert cli("data", "lint", "clean").out == "all 3 rows can be learned from\n"
 
 
 def test_that_a_file_that_is_no_dataset_is_refused_in_words(cli: Cli, tmp_path: Path) -> None:
