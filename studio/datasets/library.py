@@ -68,20 +68,22 @@ class DatasetLibrary:
         source: str = "",
         mapping: Mapping[str, str] | None = None,
         format: str = "auto",
+        table: str = "",
         leave_out_unusable: bool = False,
         progress: Progress | None = None,
         cancelled: CancelCheck | None = None,
     ) -> DataFacts:
         """Read the file or folder into the library; the original stays as it is.
 
-        ``leave_out_unusable`` drops the rows that cannot be learned from, for lack of a label, say. Adding the
-        same rows under the same name again changes nothing; other rows under a taken name are an error.
+        ``table`` chooses one of a database with several. ``leave_out_unusable`` drops the rows that cannot be
+        learned from, for lack of a label, say. Adding the same rows under the same name again changes nothing;
+        other rows under a taken name are an error.
         """
         path = path.expanduser().absolute()
-        chosen = checked_name(name if name is not None else name_of(path))
-        origin = origin_of(path)
+        chosen = checked_name(name if name is not None else name_of(path, table))
+        origin = origin_of(path, table)
         with self._new_folder() as folder:
-            ingested = ingest(path, folder, progress, cancelled)
+            ingested = ingest(path, folder, progress, cancelled, table=table)
             detection = interpret(ingested.profile, format, mapping)
             facts = _facts(chosen, folder, ingested, detection).model_copy(
                 update={"license": license, "source": source}

@@ -4,19 +4,23 @@ import hashlib
 from pathlib import Path
 
 from studio.datasets.readers import find_files
+from studio.datasets.sqlite_rows import side_files
 from studio.datasets.store import Origin
+from studio.datasets.suffixes import SQLITE, kind_of
 
 
-def origin_of(path: Path) -> Origin:
+def origin_of(path: Path, table: str = "") -> Origin:
     """The file or folder with a signature that changes whenever one of its files is written."""
     digest = hashlib.sha256()
     for file in find_files(path):
-        status = file.stat()
-        digest.update(f"{file}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    return Origin(path=str(path), signature=digest.hexdigest())
+        for part in (file, *(side_files(file) if kind_of(file.name) in SQLITE else ())):
+            status = part.stat()
+            digest.update(f"{part}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return Origin(path=str(path), signature=digest.hexdigest(), table=table)
 
 
-def name_of(path: Path) -> str:
-    """The file's name without its suffixes, as a dataset's name."""
+def name_of(path: Path, table: str = "") -> str:
+    """The file's name without its suffixes, with the chosen table's behind it, as a dataset's name."""
     name = path.name.removesuffix(".gz")
-    return (Path(name).stem if not path.is_dir() else name) or "data"
+    name = (Path(name).stem if not path.is_dir() else name) or "data"
+    return f"{name}-{table}" if table else name

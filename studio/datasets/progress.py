@@ -1,9 +1,19 @@
 """Progress through files in bytes."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from studio.core.errors import Cancelled
 from studio.core.progress import CancelCheck, Progress, ignore_progress, never
+
+
+class Gauge(Protocol):
+    """What a reader of one file tells of its progress; ``tick`` raises ``Cancelled`` when asked to stop."""
+
+    def follow(self, position: Callable[[], int]) -> None:
+        """The current file's position comes from here."""
+
+    def tick(self) -> None: ...
 
 
 class Meter:
