@@ -54,7 +54,7 @@ def list_(json: Json = False) -> None:
 @app.command()
 def add(
     path: Annotated[
-        Path, typer.Argument(help="A JSONL, JSON, CSV, TSV, Parquet, Arrow, SQLite or text file, or a folder of them.")
+        Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, Arrow, SQLite or text; a folder or .zip of them.")
     ],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name in the library; default: the file's.")] = None,
     format: Annotated[str, typer.Option(metavar="FORMAT", help=f"{', '.join(FORMATS)}; or auto.")] = "auto",

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import UserError
-from studio.datasets.progress import Meter
+from studio.datasets.progress import Gauge
 
 BATCH_ROWS = 1024
 
 
-def read_parquet(path: Path, meter: Meter) -> Iterator[dict[str, Any]]:
+def read_parquet(path: Path, name: str, meter: Gauge) -> Iterator[dict[str, Any]]:
     """Rows of a Parquet file."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -19,12 +19,12 @@ def read_parquet(path: Path, meter: Meter) -> Iterator[dict[str, Any]]:
     try:
         with parquet.ParquetFile(path) as file:
             total = max(file.metadata.num_rows, 1)
-            yield from _rows(file.iter_batches(BATCH_ROWS), path, meter, total)
+            yield from _rows(file.iter_batches(BATCH_ROWS), path, name, meter, total)
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, "Parquet", error) from error
+        raise _unreadable(name, "Parquet", error) from error
 
 
-def read_arrow(path: Path, meter: Meter) -> Iterator[dict[str, Any]]:
+def read_arrow(path: Path, name: str, meter: Gauge) -> Iterator[dict[str, Any]]:
     """Rows of an Arrow IPC file or stream (.arrow, .feather)."""
     import pyarrow as pa
 
@@ -35,17 +35,17 @@ def read_arrow(path: Path, meter: Meter) -> Iterator[dict[str, Any]]:
             except pa.ArrowInvalid:  # not the file format; datasets are often saved as streams
                 source.seek(0)
                 table = pa.ipc.open_stream(source).read_all()
-            yield from _rows(table.to_batches(BATCH_ROWS), path, meter, max(table.num_rows, 1))
+            yield from _rows(table.to_batches(BATCH_ROWS), path, name, meter, max(table.num_rows, 1))
     except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, "Arrow", error) from error
+        raise _unreadable(name, "Arrow", error) from error
 
 
-def _rows(batches: Any, path: Path, meter: Meter, total: int) -> Iterator[dict[str, Any]]:
+def _rows(batches: Any, path: Path, file: str, meter: Gauge, total: int) -> Iterator[dict[str, Any]]:
     size_bytes = path.stat().st_size
     done = 0
     for batch in batches:
         classes = _class_names(batch.schema.metadata)
-        columns = {name: _values(batch.column(name), name, path) for name in batch.schema.names}
+        columns = {name: _values(batch.column(name), name, file) for name in batch.schema.names}
         columns |= {name: _named(columns[name], classes[name]) for name in columns.keys() & classes.keys()}
         names = list(columns)
         for values in zip(*columns.values(), strict=True):
@@ -55,7 +55,7 @@ def _rows(batches: Any, path: Path, meter: Meter, total: int) -> Iterator[dict[s
         meter.follow(lambda position=position: position)  # type: ignore[misc]
 
 
-def _values(column: Any, name: str, path: Path) -> list[Any]:
+def _values(column: Any, name: str, file: str) -> list[Any]:
     """A column as Python values that JSON has; times and decimals become text."""
     import pyarrow as pa
 
@@ -65,7 +65,7 @@ def _values(column: Any, name: str, path: Path) -> list[Any]:
         kind = column.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         raise UserError(
-            f"column {name!r} holds binary data", where=path.name, hint="keep text, numbers and lists; drop this column"
+            f"column {name!r} holds binary data", where=file, hint="keep text, numbers and lists; drop this column"
         )
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         column = column.cast(pa.string())
@@ -88,6 +88,6 @@ def _named(values: list[Any], names: list[str]) -> list[Any]:
     return [str(names[value]) if isinstance(value, int) and 0 <= value < len(names) else None for value in values]
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> UserError:
+def _unreadable(name: str, kind: str, error: Exception) -> UserError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return UserError(f"cannot be read as {kind}: {reason}", where=path.name, hint="write or download the file again")
+    return UserError(f"cannot be read as {kind}: {reason}", where=name, hint="write or download the file again")

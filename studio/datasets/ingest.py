@@ -41,7 +41,7 @@ def ingest(
     """Write the rows at ``source`` to ``folder``, in one pass over the files."""
     files = find_files(source)
     meter = Meter("reading rows", sum(file.stat().st_size for file in files), progress, cancelled)
-    return store_rows(read_rows(files, meter, table), folder, meter, source.name)
+    return store_rows(read_rows(files, meter, folder, table), folder, meter, source.name)
 
 
 def store_rows(rows: Iterator[dict[str, Any]], folder: Path, meter: Meter, name: str) -> Ingested:

@@ -31,7 +31,7 @@ def database(tmp_path: Path) -> Callable[..., Path]:
 
 
 def read(path: Path, table: str = "") -> list[dict[str, Any]]:
-    return list(read_rows(find_files(path), Meter("reading", 1, None, None), table))
+    return list(read_rows(find_files(path), Meter("reading", 1, None, None), path.parent, table))
 
 
 def refusal(path: Path, table: str = "") -> UserError:
@@ -132,7 +132,7 @@ def test_that_a_query_is_cancelled_between_rows(database: Callable[..., Path]) -
     rows = "INSERT INTO big VALUES " + ", ".join(["('some words')"] * 900)
     path = database(f"CREATE TABLE big (body); {rows}; CREATE VIEW v AS SELECT count(*) FROM big a, big b, big c;")
     with pytest.raises(Cancelled):
-        list(read_rows([path], Meter("reading", 1, None, lambda: True), "v"))
+        list(read_rows([path], Meter("reading", 1, None, lambda: True), path.parent, "v"))
 
 
 def test_that_triggers_and_a_schema_full_of_commands_are_never_run(database: Callable[..., Path]) -> None:
