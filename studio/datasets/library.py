@@ -20,7 +20,7 @@ from studio.datasets.interpret import interpret
 from studio.datasets.labels import find_labels
 from studio.datasets.lint import keep_usable
 from studio.datasets.names import checked_name, slug
-from studio.datasets.origin import name_of, origin_of
+from studio.datasets.origin import name_from, name_of, origin_of
 from studio.datasets.profile import Profile
 from studio.datasets.store import FACTS_FILE, Record, StoredDataset, read_record, write_record
 
@@ -80,11 +80,11 @@ class DatasetLibrary:
         other rows under a taken name are an error.
         """
         path = path.expanduser().absolute()
-        chosen = checked_name(name if name is not None else name_of(path, table))
+        chosen = checked_name(name) if name is not None else name_from(path, table)
         origin = origin_of(path, table)
         with self._new_folder() as folder:
             ingested = ingest(path, folder, progress, cancelled, table=table)
-            detection = interpret(ingested.profile, format, mapping)
+            detection = interpret(ingested.profile, format, mapping, path.name)
             facts = _facts(chosen, folder, ingested, detection).model_copy(
                 update={"license": license, "source": source}
             )
@@ -103,7 +103,7 @@ class DatasetLibrary:
         profile = Profile()
         for row in stored:
             profile.add(row)
-        return _apply(stored, interpret(profile, format or "auto", mapping))
+        return _apply(stored, interpret(profile, format or "auto", mapping, name))
 
     def remove(self, name: str) -> None:
         """Take the dataset out of the library, with its rows."""

@@ -24,9 +24,9 @@ def find_files(path: Path) -> list[Path]:
         raise UserError("there is no such file or folder", where=str(path), hint="check the path")
     if not path.is_dir():
         check_suffix(path.name)
-        return [path]
+        return [_checked(path)]
     names = [file.relative_to(path).as_posix() for file in _walk(path)]
-    return [path / name for name in choose_data(names, str(path), "folder")]
+    return [_checked(path / name) for name in choose_data(names, str(path), "folder")]
 
 
 def read_rows(files: list[Path], meter: Meter, scratch: Path, table: str = "") -> Iterator[dict[str, Any]]:
@@ -112,6 +112,14 @@ def _check_table(table: str, names: list[str], where: str) -> None:
             where=where,
             hint="leave the table out: other files hold only one",
         )
+
+
+def _checked(path: Path) -> Path:
+    if not path.exists():
+        raise UserError("there is no such file: a link leads nowhere", where=str(path), hint="remove the link")
+    if not path.is_file():
+        raise UserError("this is no ordinary file", where=str(path), hint="write the rows to a file and add that")
+    return path
 
 
 def _is_below_hidden(name: str) -> bool:
