@@ -4,20 +4,20 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from studio.core.errors import UserError
+from studio.datasets.saved import SPLITS, STATE, ReadNote, refuse_splits, without_caches
 from studio.datasets.suffixes import SUPPORTED, TABLES, kind_of
 
-_NOT_DATA = {
-    "dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json",  # what HF datasets adds
-    "thumbs.db",  # of a file manager
-}  # fmt: skip
+_NOT_DATA = {"dataset_info.json", "dataset_infos.json", STATE, SPLITS, "thumbs.db"}  # the last is a file manager's
 
 
-def choose_data(names: Iterable[str], where: str, holder: str) -> list[str]:
+def choose_data(names: Iterable[str], read_note: ReadNote, where: str, holder: str) -> list[str]:
     """The data among these relative paths, in the order of their names; ``holder`` is what messages call the whole.
 
     Plain text counts only where there are no tables, so that a README beside them is no data.
     """
-    files = sorted((name for name in names if _is_data(name)), key=_order)
+    seen = [name for name in names if not any(is_hidden(part) for part in PurePosixPath(name).parts)]
+    refuse_splits(seen, read_note, where, holder)
+    files = sorted((name for name in without_caches(seen, read_note, where) if _is_data(name)), key=_order)
     if not files:
         raise UserError(f"the {holder} holds no data files", where=where, hint=f"supported: {', '.join(SUPPORTED)}")
     return [name for name in files if kind_of(name) in TABLES] or files
@@ -29,10 +29,8 @@ def is_hidden(name: str) -> bool:
 
 
 def _is_data(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    if any(is_hidden(part) for part in parts) or parts[-1].lower() in _NOT_DATA:
-        return False
-    return kind_of(parts[-1]) in SUPPORTED
+    file = PurePosixPath(name).name
+    return file.lower() not in _NOT_DATA and kind_of(file) in SUPPORTED
 
 
 def _order(name: str) -> list[tuple[bool, str]]:

@@ -12,6 +12,7 @@ from studio.datasets.csv_rows import read_csv
 from studio.datasets.decoding import OpenFile, decoded, open_file
 from studio.datasets.json_rows import read_json, read_json_lines
 from studio.datasets.progress import Gauge, Meter, Part
+from studio.datasets.saved import MAX_NOTE_BYTES
 from studio.datasets.sqlite_rows import read_sqlite
 from studio.datasets.suffixes import ARCHIVES, ARROW, OPENED, SQLITE, check_suffix, kind_of
 from studio.datasets.text_rows import read_paragraphs
@@ -26,7 +27,8 @@ def find_files(path: Path) -> list[Path]:
         check_suffix(path.name)
         return [_checked(path)]
     names = [file.relative_to(path).as_posix() for file in _walk(path)]
-    return [_checked(path / name) for name in choose_data(names, str(path), "folder")]
+    chosen = choose_data(names, lambda name: _read_note(path / name), str(path), "folder")
+    return [_checked(path / name) for name in chosen]
 
 
 def read_rows(files: list[Path], meter: Meter, scratch: Path, table: str = "") -> Iterator[dict[str, Any]]:
@@ -63,7 +65,7 @@ def _read_archive(path: Path, meter: Meter, scratch: Path, table: str) -> Iterat
                 where=path.name,
                 hint="unpack the outer one and add the inner ones",
             )
-        names = choose_data(members, path.name, "archive")
+        names = choose_data(members, lambda name: members[name].head(MAX_NOTE_BYTES), path.name, "archive")
         _check_table(table, names, path.name)
         check_sizes(path, [members[name] for name in names])
         done_bytes = 0
@@ -120,6 +122,11 @@ def _checked(path: Path) -> Path:
     if not path.is_file():
         raise UserError("this is no ordinary file", where=str(path), hint="write the rows to a file and add that")
     return path
+
+
+def _read_note(path: Path) -> bytes:
+    with _checked(path).open("rb") as file:
+        return file.read(MAX_NOTE_BYTES)
 
 
 def _is_below_hidden(name: str) -> bool:

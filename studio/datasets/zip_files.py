@@ -60,6 +60,11 @@ class Member:
         """What it may unpack to."""
         return _limit_bytes(self.info.compress_size)
 
+    def head(self, bytes_: int) -> bytes:
+        """Its first bytes."""
+        with _damage(self.name), self.archive.open(self.info) as packed:
+            return packed.read(bytes_)
+
     @contextmanager
     def open(self, gauge: Gauge) -> Iterator[BufferedReader]:
         """Its bytes, unpacked as they are read."""
