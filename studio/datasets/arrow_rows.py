@@ -28,7 +28,7 @@ def read_parquet(path: Path, name: str, meter: Gauge) -> Iterator[dict[str, Any]
                 yield from _rows(batch, name)
                 done_rows += batch.num_rows
                 _follow(meter, size_bytes * done_rows // total_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # the last: names that are not UTF-8
         raise _unreadable(name, "Parquet", error) from error
 
 
@@ -42,7 +42,7 @@ def read_arrow(path: Path, name: str, meter: Gauge) -> Iterator[dict[str, Any]]:
                 _check_names(batch.schema.names, name)
                 yield from _rows(batch, name)
                 _follow(meter, position)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # the last: names that are not UTF-8
         raise _unreadable(name, "Arrow", error) from error
 
 
@@ -78,6 +78,8 @@ def _check_names(names: list[str], file: str) -> None:
 
 def _rows(batch: Any, file: str) -> Iterator[dict[str, Any]]:
     classes = _class_names(batch.schema.metadata)
+    for name in batch.schema.names:
+        _check(batch.column(name), name, file)
     rows_at_once = max(1, min(BATCH_ROWS, BATCH_BYTES * batch.num_rows // max(batch.nbytes, 1)))
     for start in range(0, batch.num_rows, rows_at_once):
         part = batch.slice(start, rows_at_once)
@@ -102,15 +104,28 @@ def _values(column: Any, name: str, file: str) -> list[Any]:
             f"column {name!r} holds binary data", where=file, hint="keep text, numbers and lists; drop this column"
         )
     try:
-        column.validate(full=True)
         values: list[Any] = (column if kind == column.type else column.cast(kind)).to_pylist()
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise UserError(
-            f"column {name!r} of type {column.type} cannot be read: {_first_line(error)}",
-            where=file,
-            hint="write this column as text, or drop it",
-        ) from error
+        raise _no_values(column, name, file, error) from error
     return values
+
+
+def _check(column: Any, name: str, file: str) -> None:
+    """A UserError if the column's insides do not fit together: even to ask for its size would crash."""
+    import pyarrow as pa
+
+    try:
+        column.validate(full=True)
+    except pa.ArrowException as error:
+        raise _no_values(column, name, file, error) from error
+
+
+def _no_values(column: Any, name: str, file: str, error: Exception) -> UserError:
+    return UserError(
+        f"column {name!r} of type {column.type} cannot be read: {_first_line(error)}",
+        where=file,
+        hint="write the file again, this column as text or without it",
+    )
 
 
 def _plain_type(kind: Any) -> Any:  # noqa: PLR0911 - one return per family of types
