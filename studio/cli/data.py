@@ -57,7 +57,9 @@ def list_(json: Json = False) -> None:
 
 @app.command()
 def add(
-    path: Annotated[Path, typer.Argument(help="A JSONL, JSON, CSV, TSV, Parquet or text file, or a folder of them.")],
+    path: Annotated[
+        Path, typer.Argument(help="JSONL, JSON, CSV, TSV, Parquet, Arrow, SQLite or text; a folder or .zip of them.")
+    ],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name in the library; default: the file's.")] = None,
     format: Annotated[str, typer.Option(metavar="FORMAT", help=f"{', '.join(FORMATS)}; or auto.")] = "auto",
     map_: Annotated[
@@ -70,6 +72,9 @@ def add(
     ] = None,
     license: Annotated[str, typer.Option(metavar="TEXT", help="The licence, for the record.")] = "",
     source: Annotated[str, typer.Option(metavar="TEXT", help="Where the data comes from, for the record.")] = "",
+    table: Annotated[
+        str, typer.Option(metavar="TABLE", help="The table or view of a SQLite database that holds several.")
+    ] = "",
     leave_out_unusable: Annotated[
         bool,
         typer.Option("--leave-out-unusable", help="Drop rows that train nothing, such as those without an answer."),
@@ -82,7 +87,7 @@ def add(
     mapping = _mapping(map_ or [])
     with progress_line() as progress:
         facts = datasets().add(
-            path, name=name, license=license, source=source, mapping=mapping, format=format,
+            path, name=name, license=license, source=source, mapping=mapping, format=format, table=table,
             leave_out_unusable=leave_out_unusable, progress=progress, cancelled=never_cancelled,
         )  # fmt: skip
     _tell(facts, json)

@@ -30,8 +30,8 @@ def read_csv(file: OpenFile, delimiter: str | None = None) -> Iterator[dict[str,
     header_line = _first_line(lines, file.name)
     reader = csv.reader(_chain(header_line, lines), delimiter=delimiter or _delimiter(header_line), strict=True)
     records = _records(reader, lines, file.name)
-    _number, header = next(records)
-    columns = _columns(header, file.name)
+    number, header = next(records)
+    columns = _columns(header, f"{file.name}:{number}")
     for number, fields in records:
         if len(fields) != len(columns):
             raise UserError(
@@ -74,6 +74,12 @@ def _records(reader: Any, lines: _Lines, name: str) -> Iterator[tuple[int, list[
 
 
 def _csv_error(error: csv.Error, start: int, name: str) -> UserError:
+    if "new-line character" in str(error):
+        return UserError(
+            "a carriage return stands outside of quotes",
+            where=f"{name}:{start}",
+            hint="save the file with the line ends of Unix or Windows, and put fields with line breaks in quotes",
+        )
     torn = "unexpected end of data" in str(error)
     message = "a quoted field starts in this row and never ends" if torn else f"not valid CSV: {error}"
     return UserError(
@@ -83,13 +89,13 @@ def _csv_error(error: csv.Error, start: int, name: str) -> UserError:
     )
 
 
-def _columns(header: list[str], name: str) -> list[str]:
+def _columns(header: list[str], where: str) -> list[str]:
     columns = [column.strip() or f"column_{position}" for position, column in enumerate(header, start=1)]
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise UserError(
             f"the header names {twice[0]!r} more than once",
-            where=f"{name}:1",
+            where=where,
             hint="give every column its own name",
         )
     return columns

@@ -5,12 +5,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from studio.core.errors import UserError
 from studio.core.units import MIB, format_bytes
-from studio.datasets.progress import Meter
+from studio.datasets.progress import Gauge
 
 MAX_LINE_BYTES = 64 * MIB
 MAX_WHOLE_BYTES = 1024 * MIB  # a file that can only be parsed whole
@@ -47,7 +48,8 @@ class OpenFile:
 
     def text(self) -> str:
         """The whole file."""
-        data = self.stream.read(MAX_WHOLE_BYTES + 1)
+        allowed_bytes = MAX_WHOLE_BYTES if self.limit_bytes is None else min(MAX_WHOLE_BYTES, self.limit_bytes)
+        data = self.stream.read(allowed_bytes + 1)
         if len(data) > MAX_WHOLE_BYTES:
             raise UserError(
                 f"the file is larger than {format_bytes(MAX_WHOLE_BYTES)}, too large for one JSON document",
@@ -80,26 +82,35 @@ class OpenFile:
 
 
 @contextmanager
-def open_file(path: Path, meter: Meter) -> Iterator[OpenFile]:
+def open_file(path: Path, meter: Gauge) -> Iterator[OpenFile]:
     """The file for reading as text; a UserError if it is empty or no text."""
     try:
-        with path.open("rb") as raw:
-            meter.follow(raw.tell)
-            if path.suffix.lower() == ".gz":
-                limit_bytes = path.stat().st_size * MAX_EXPANSION + 16 * MIB
-                with gzip.GzipFile(fileobj=raw) as unpacked:
-                    file = OpenFile(cast("BinaryIO", unpacked), path.name, limit_bytes)
-                    _refuse_binary(file, unpacked.peek(8192))
-                    yield file
-            else:
-                _refuse_binary(OpenFile(raw, path.name), raw.peek(8192))
-                yield OpenFile(raw, path.name)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(
-            f"the gzip data is damaged ({error})", where=path.name, hint="compress or download the file again"
-        ) from error
+        raw = path.open("rb")
     except PermissionError as error:
         raise UserError("the file may not be read", where=str(path), hint="check its permissions") from error
+    with raw:
+        meter.follow(raw.tell)
+        with decoded(raw, path.name, path.stat().st_size * MAX_EXPANSION + 16 * MIB) as file:
+            yield file
+
+
+@contextmanager
+def decoded(raw: BufferedReader, name: str, limit_bytes: int) -> Iterator[OpenFile]:
+    """The bytes for reading as text; what a name in .gz unpacks to may not pass the limit."""
+    if not name.lower().endswith(".gz"):
+        file = OpenFile(raw, name)
+        _refuse_binary(file, raw.peek(8192))
+        yield file
+        return
+    try:
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            file = OpenFile(cast("BinaryIO", unpacked), name, limit_bytes)
+            _refuse_binary(file, unpacked.peek(8192))
+            yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(
+            f"the gzip data is damaged ({error})", where=name, hint="compress or download the file again"
+        ) from error
 
 
 def _refuse_binary(file: OpenFile, start: bytes) -> None:

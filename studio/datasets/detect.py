@@ -21,6 +21,7 @@ _PAIRS = (
     ("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text1", "text2"),
     ("question", "sentence"), ("query", "passage"), ("question", "passage"),
 )  # fmt: skip
+_SHOWN = 12  # names of columns in a message
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,17 @@ class Detection:
     reason: str
 
 
-def detect(profile: Profile) -> Detection:
-    """The most likely format of the rows."""
+def detect(profile: Profile, name: str = "the rows") -> Detection:
+    """The most likely format of the rows; ``name`` is what messages call their source."""
     for finder in (_conversations, _alpaca, _passage_question, _prompt_completion, _classification, _text):
         found = finder(profile)
         if found is not None:
             return found
+    columns = ", ".join(repr(column) for column in list(profile.columns)[:_SHOWN])
+    more = f" and {len(profile.columns) - _SHOWN} more" if len(profile.columns) > _SHOWN else ""
     raise UserError(
-        "no column holds text to learn from",
-        where=", ".join(profile.columns),
+        f"no column holds text to learn from: {columns}{more}" if columns else "the rows have no columns",
+        where=name,
         hint="add a text column, or name format and columns yourself",
     )
 

@@ -20,6 +20,7 @@ from studio.datasets.readers import find_files, read_rows
 from studio.datasets.store import INDEX_FILE, OFFSET, ROWS_FILE
 
 TICK_ROWS = 512
+MAX_DEPTH = 100  # of lists and objects in a row; Python's own reading and writing stop at some hundreds
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,17 @@ class Ingested:
 
 
 def ingest(
-    source: Path, folder: Path, progress: Progress | None = None, cancelled: CancelCheck | None = None
+    source: Path,
+    folder: Path,
+    progress: Progress | None = None,
+    cancelled: CancelCheck | None = None,
+    *,
+    table: str = "",
 ) -> Ingested:
     """Write the rows at ``source`` to ``folder``, in one pass over the files."""
     files = find_files(source)
     meter = Meter("reading rows", sum(file.stat().st_size for file in files), progress, cancelled)
-    return store_rows(read_rows(files, meter), folder, meter, source.name)
+    return store_rows(read_rows(files, meter, folder, table), folder, meter, source.name)
 
 
 def store_rows(rows: Iterator[dict[str, Any]], folder: Path, meter: Meter, name: str) -> Ingested:
@@ -66,15 +72,32 @@ def store_rows(rows: Iterator[dict[str, Any]], folder: Path, meter: Meter, name:
 
 def _line(row: dict[str, Any], where: str) -> bytes:
     try:
-        return _dump(row).encode() + b"\n"
+        line = _dump(row).encode() + b"\n"
+        if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+            _check_depth(row, where)
+        return line
     except UnicodeEncodeError as error:
         raise UserError(
             "a text holds half of a character (a lone surrogate)", where=where, hint="repair the text and add it again"
         ) from error
+    except RecursionError:
+        _check_depth(row, where)
+        raise
     except ValueError:  # infinities that slipped in as huge numbers
+        _check_depth(row, where)
         return _dump(_finite(row)).encode() + b"\n"
     except TypeError as error:
         raise UserError(f"a value is no text, number or list: {error}", where=where, hint="drop this column") from error
+
+
+def _check_depth(row: dict[str, Any], where: str) -> None:
+    level: list[Any] = [row]
+    for _depth in range(MAX_DEPTH):
+        inner = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [item for items in inner for item in items if isinstance(item, dict | list | tuple)]
+        if not level:
+            return
+    raise UserError("the row is nested too deeply", where=where, hint="flatten the rows")
 
 
 def _dump(row: dict[str, Any]) -> str:

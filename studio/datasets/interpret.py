@@ -12,14 +12,17 @@ from studio.datasets.store import StoredDataset
 SUGGESTING_ROWS = 1000
 
 
-def interpret(profile: Profile, format_: str, mapping: Mapping[str, str] | None) -> Detection:
-    """How to read the rows: as the user says, and detected where the user leaves it open."""
+def interpret(profile: Profile, format_: str, mapping: Mapping[str, str] | None, name: str) -> Detection:
+    """How to read the rows: as the user says, and detected where the user leaves it open.
+
+    ``name`` is what messages call their source.
+    """
     if format_ != "auto" and format_ not in FORMATS:
         raise UserError(f"unknown format {format_!r}", where="data.format", hint=did_you_mean(format_, FORMATS))
     if mapping is not None:
         return Detection(_format_of(mapping, format_), dict(mapping), 1.0, "Chosen by the user.")
     if format_ == "auto":
-        return detect(profile)
+        return detect(profile, name)
     found = detect_mapping(format_, profile)
     if found is None:
         raise UserError(

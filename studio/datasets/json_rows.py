@@ -26,11 +26,11 @@ def read_json_lines(file: OpenFile) -> Iterator[Row]:
 
 def read_json(file: OpenFile) -> Iterator[Row]:
     """A list of objects, ``{"data": [...]}``, an object with one list in it, or JSON lines under this name."""
-    text = file.text().strip()
+    text = file.text().rstrip()
     if not text:
         raise UserError("the file is empty", where=file.name, hint="choose a file with at least one row")
     if _is_json_lines(text):
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 yield _object_of_line(line.strip(), f"{file.name}:{number}")
         return
@@ -45,7 +45,7 @@ def read_json(file: OpenFile) -> Iterator[Row]:
 
 
 def _is_json_lines(text: str) -> bool:
-    first, newline, _rest = text.partition("\n")
+    first, newline, _rest = text.lstrip().partition("\n")
     if not newline or not first.lstrip().startswith("{"):
         return False
     try:

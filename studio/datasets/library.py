@@ -22,7 +22,7 @@ from studio.datasets.lint.check import check_rows
 from studio.datasets.lint.finding import Finding
 from studio.datasets.lint.mend import keep_usable, write_mended
 from studio.datasets.names import checked_name, next_version, slug
-from studio.datasets.origin import name_of, origin_of
+from studio.datasets.origin import name_from, name_of, origin_of
 from studio.datasets.profile import Profile
 from studio.datasets.store import FACTS_FILE, Record, StoredDataset, read_record, write_record
 
@@ -71,21 +71,23 @@ class DatasetLibrary:
         source: str = "",
         mapping: Mapping[str, str] | None = None,
         format: str = "auto",
+        table: str = "",
         leave_out_unusable: bool = False,
         progress: Progress | None = None,
         cancelled: CancelCheck | None = None,
     ) -> DataFacts:
         """Read the file or folder into the library; the original stays as it is.
 
-        ``leave_out_unusable`` drops the rows that cannot be learned from, for lack of a label, say. Adding the
-        same rows under the same name again changes nothing; other rows under a taken name are an error.
+        ``table`` chooses one of a database with several. ``leave_out_unusable`` drops the rows that cannot be
+        learned from, for lack of a label, say. Adding the same rows under the same name again changes nothing;
+        other rows under a taken name are an error.
         """
         path = path.expanduser().absolute()
-        chosen = checked_name(name if name is not None else name_of(path))
-        origin = origin_of(path)
+        chosen = checked_name(name) if name is not None else name_from(path, table)
+        origin = origin_of(path, table)
         with self._new_folder() as folder:
-            ingested = ingest(path, folder, progress, cancelled)
-            detection = interpret(ingested.profile, format, mapping)
+            ingested = ingest(path, folder, progress, cancelled, table=table)
+            detection = interpret(ingested.profile, format, mapping, path.name)
             facts = _facts(chosen, folder, ingested, detection).model_copy(
                 update={"license": license, "source": source}
             )
@@ -104,7 +106,7 @@ class DatasetLibrary:
         profile = Profile()
         for row in stored:
             profile.add(row)
-        return _apply(stored, interpret(profile, format or "auto", mapping))
+        return _apply(stored, interpret(profile, format or "auto", mapping, name))
 
     def lint(self, name: str, *, progress: Progress | None = None, cancelled: CancelCheck | None = None) -> FindingList:
         """Everything that is wrong with the rows of the dataset of that name."""

@@ -1,5 +1,6 @@
 """The first rows of a file, before it is read into the library: at once, however large the file is."""
 
+import tempfile
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,11 +31,13 @@ def peek(path: Path) -> Peek:
     """The first rows at ``path`` and how they would be read; a UserError for what cannot be read at all."""
     path = path.expanduser().absolute()
     profile = Profile(sample_rows=FIRST_ROWS)
-    for row in islice(read_rows(find_files(path), Meter("reading rows", 1, None, None)), FIRST_ROWS):
-        profile.add(row)
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = read_rows(find_files(path), Meter("reading rows", 1, None, None), Path(scratch))
+        for row in islice(rows, FIRST_ROWS):
+            profile.add(row)
     found = Peek(name_of(path), tuple(profile.columns), tuple(profile.sample))
     try:
-        detection = interpret(profile, "auto", None)
+        detection = interpret(profile, "auto", None, path.name)
     except UserError:  # the import tells, once it has seen all rows
         return found
     return Peek(found.name, found.columns, found.rows, detection.format, detection.reason)

@@ -7,104 +7,142 @@ from typing import Any
 
 from studio.core.errors import UserError
 from studio.datasets.arrow_rows import read_arrow, read_parquet
+from studio.datasets.choice import choose_data, is_hidden
 from studio.datasets.csv_rows import read_csv
-from studio.datasets.decoding import open_file, refuse_pickle
+from studio.datasets.decoding import OpenFile, decoded, open_file
 from studio.datasets.json_rows import read_json, read_json_lines
-from studio.datasets.progress import Meter
+from studio.datasets.progress import Gauge, Meter, Part
+from studio.datasets.saved import MAX_NOTE_BYTES
+from studio.datasets.sqlite_rows import read_sqlite
+from studio.datasets.suffixes import ARCHIVES, ARROW, OPENED, SQLITE, check_suffix, kind_of
 from studio.datasets.text_rows import read_paragraphs
-
-TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
-TEXTS = (".txt", ".md")
-SUPPORTED = (*TABLES, *TEXTS)
-
-_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".joblib")
-_UNPACKED = (".parquet", ".arrow", ".feather")
-_NOT_DATA = {"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"}  # what HF datasets adds
-_HINTS = {
-    ".xlsx": "save the sheet as CSV (UTF-8)",
-    ".xls": "save the sheet as CSV (UTF-8)",
-    ".ods": "save the sheet as CSV (UTF-8)",
-    ".zip": "unpack it and add the folder or a file in it",
-    ".tar": "unpack it and add the folder or a file in it",
-    ".7z": "unpack it and add the folder or a file in it",
-    ".pdf": "save its text as .txt",
-    ".docx": "save its text as .txt",
-}
+from studio.datasets.zip_files import Member, check_sizes, open_archive
 
 
 def find_files(path: Path) -> list[Path]:
-    """The data files at ``path``: itself, or those in the folder and below it, in the order of their names.
-
-    Plain text in a folder counts only where there are no tables, so that a README beside them is no data.
-    """
+    """The data files at ``path``: itself, or those in the folder and below it, in the order of their names."""
     if not path.exists():
         raise UserError("there is no such file or folder", where=str(path), hint="check the path")
     if not path.is_dir():
-        _check_suffix(path)
-        return [path]
-    files = [file for file in _walk(path) if _kind(file) in SUPPORTED]
-    tables = [file for file in files if _kind(file) in TABLES]
-    if not files:
-        raise UserError("the folder holds no data files", where=str(path), hint=f"supported: {', '.join(SUPPORTED)}")
-    return tables or files
+        check_suffix(path.name)
+        return [_checked(path)]
+    names = [file.relative_to(path).as_posix() for file in _walk(path)]
+    chosen = choose_data(names, lambda name: _read_note(path / name), str(path), "folder")
+    return [_checked(path / name) for name in chosen]
 
 
-def read_rows(files: list[Path], meter: Meter) -> Iterator[dict[str, Any]]:
-    """The rows of all files, one after the other; a UserError names file and line where one is wrong."""
+def read_rows(files: list[Path], meter: Meter, scratch: Path, table: str = "") -> Iterator[dict[str, Any]]:
+    """The rows of all files, one after the other; a UserError names file and line where one is wrong.
+
+    What an archive holds is unpacked in ``scratch`` where it must be, one file at a time. ``table`` says which one
+    of a SQLite database with several.
+    """
     for path in files:
-        yield from _read_one(path, meter)
+        if kind_of(path.name) in ARCHIVES:
+            yield from _read_archive(path, meter, scratch, table)
+        else:
+            _check_table(table, [file.name for file in files], files[0].name)
+            yield from _read_one(path, meter, table)
         meter.finish_file(path.stat().st_size)
 
 
-def _read_one(path: Path, meter: Meter) -> Iterator[dict[str, Any]]:
-    kind = _kind(path)
+def _read_one(path: Path, meter: Meter, table: str) -> Iterator[dict[str, Any]]:
     if path.stat().st_size == 0:
         raise UserError("the file is empty", where=path.name, hint="choose a file with at least one row")
-    if kind == ".parquet":
-        yield from read_parquet(path, meter)
-        return
-    if kind in (".arrow", ".feather"):
-        yield from read_arrow(path, meter)
-        return
-    with open_file(path, meter) as file:
-        match kind:
-            case ".jsonl" | ".ndjson":
-                yield from read_json_lines(file)
-            case ".json":
-                yield from read_json(file)
-            case ".csv":
-                yield from read_csv(file)
-            case ".tsv":
-                yield from read_csv(file, "\t")
-            case _:
-                yield from read_paragraphs(file)
+    if kind_of(path.name) in OPENED:
+        yield from _read_opened(path, path.name, meter, table)
+    else:
+        with open_file(path, meter) as file:
+            yield from _read_text(file)
+
+
+def _read_archive(path: Path, meter: Meter, scratch: Path, table: str) -> Iterator[dict[str, Any]]:
+    with open_archive(path) as members:
+        nested = [name for name in members if kind_of(name) in ARCHIVES and not _is_below_hidden(name)]
+        if nested:
+            raise UserError(
+                f"the archive holds another one, {nested[0]!r}",
+                where=path.name,
+                hint="unpack the outer one and add the inner ones",
+            )
+        names = choose_data(members, lambda name: members[name].head(MAX_NOTE_BYTES), path.name, "archive")
+        _check_table(table, names, path.name)
+        check_sizes(path, [members[name] for name in names])
+        done_bytes = 0
+        for name in names:
+            info = members[name].info
+            part = Part(meter, done_bytes, info.compress_size, info.file_size)
+            yield from _read_member(members[name], part, scratch, table)
+            done_bytes += info.compress_size
+
+
+def _read_member(member: Member, part: Part, scratch: Path, table: str) -> Iterator[dict[str, Any]]:
+    if member.info.file_size == 0:
+        raise UserError("the file is empty", where=member.name, hint="leave it out of the archive")
+    if kind_of(member.name) in OPENED:
+        with member.unpacked(scratch, part) as path:
+            yield from _read_opened(path, member.name, part, table)
+    else:
+        with member.open(part) as stream, decoded(stream, member.name, member.limit_bytes) as file:
+            yield from _read_text(file)
+
+
+def _read_opened(path: Path, name: str, gauge: Gauge, table: str) -> Iterator[dict[str, Any]]:
+    kind = kind_of(name)
+    if kind in SQLITE:
+        return read_sqlite(path, name, gauge, table)
+    return read_arrow(path, name, gauge) if kind in ARROW else read_parquet(path, name, gauge)
+
+
+def _read_text(file: OpenFile) -> Iterator[dict[str, Any]]:
+    match kind_of(file.name):
+        case ".jsonl" | ".ndjson":
+            return read_json_lines(file)
+        case ".json":
+            return read_json(file)
+        case ".csv":
+            return read_csv(file)
+        case ".tsv":
+            return read_csv(file, "\t")
+    return read_paragraphs(file)
+
+
+def _check_table(table: str, names: list[str], where: str) -> None:
+    if table and not any(kind_of(name) in SQLITE for name in names):
+        raise UserError(
+            f"there is no SQLite database to take table {table!r} from",
+            where=where,
+            hint="leave the table out: other files hold only one",
+        )
+
+
+def _checked(path: Path) -> Path:
+    if not path.exists():
+        raise UserError("there is no such file: a link leads nowhere", where=str(path), hint="remove the link")
+    if not path.is_file():
+        raise UserError("this is no ordinary file", where=str(path), hint="write the rows to a file and add that")
+    return path
+
+
+def _read_note(path: Path) -> bytes:
+    with _checked(path).open("rb") as file:
+        return file.read(MAX_NOTE_BYTES)
+
+
+def _is_below_hidden(name: str) -> bool:
+    return any(is_hidden(part) for part in name.split("/"))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    for root, folders, files in os.walk(folder, onerror=_refuse):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(files):
-            if not name.startswith(".") and name not in _NOT_DATA:
-                yield Path(root, name)
+            yield Path(root, name)
 
 
-def _kind(path: Path) -> str:
-    """The suffix that says how to read the file, without ``.gz``."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes[-1:] == [".gz"]:
-        inner = suffixes[-2] if len(suffixes) > 1 else ""
-        return "" if inner in _UNPACKED else inner
-    return suffixes[-1] if suffixes else ""
-
-
-def _check_suffix(path: Path) -> None:
-    suffix = path.suffix.lower()
-    if suffix in _PICKLES:
-        raise refuse_pickle(path.name)
-    if _kind(path) in SUPPORTED:
-        return
-    named = f"{suffix!r} files are" if suffix else "files without a suffix are"
-    hint = (
-        _HINTS.get(suffix) or _HINTS.get(_kind(path)) or f"supported: {', '.join(SUPPORTED)}, and .gz of the text ones"
-    )
-    raise UserError(f"{named} not supported as data", where=path.name, hint=hint)
+def _refuse(error: OSError) -> None:
+    raise UserError(
+        f"the folder cannot be read: {(error.strerror or str(error)).lower()}",
+        where=str(error.filename),
+        hint="check its permissions",
+    ) from error

@@ -21,12 +21,16 @@ OFFSET = np.dtype("<u8")
 
 
 class Origin(BaseModel):
-    """The file or folder a dataset was read from, so that an unchanged one is not read twice."""
+    """The file or folder a dataset was read from, so that an unchanged one is not read twice.
+
+    ``table`` is the one chosen in a database, empty where there was no choice.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     path: str
     signature: str
+    table: str = ""
 
 
 class Record(BaseModel):

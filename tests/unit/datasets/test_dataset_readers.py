@@ -21,7 +21,7 @@ Write = Callable[..., Path]
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    return list(read_rows(find_files(path), Meter("reading", 1, None, None)))
+    return list(read_rows(find_files(path), Meter("reading", 1, None, None), path.parent))
 
 
 def refusal(path: Path) -> UserError:
@@ -235,7 +235,7 @@ def test_that_progress_ends_at_one_and_cancelling_stops(write: Write) -> None:
     path = write("a.jsonl", [{"a": 1}])
     seen: list[float | None] = []
     meter = Meter("reading", path.stat().st_size, lambda _phase, done: seen.append(done), None)
-    list(read_rows([path], meter))
+    list(read_rows([path], meter, path.parent))
     meter.tick()
     assert seen == [1.0]
     with pytest.raises(Cancelled):

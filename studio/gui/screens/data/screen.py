@@ -11,6 +11,7 @@ from studio.core.errors import StudioError
 from studio.core.facts import DataFacts, ModelFacts
 from studio.gui.models.records import RecordTable
 from studio.gui.models.view import Dispensable, set_widths, stretch, table_view
+from studio.gui.screens.data.files import DATA_FILES
 from studio.gui.screens.data.first_rows import FirstRows
 from studio.gui.screens.data.panel import DataPanel
 from studio.gui.screens.data.tables import DATA_COLUMNS
@@ -27,8 +28,6 @@ from studio.gui.widgets.text import title
 
 if TYPE_CHECKING:
     from studio.datasets.peek import Peek
-
-FILES = "Datasets (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.txt *.md *.gz);;All files (*)"
 
 
 class DataScreen(LibraryScreen):
@@ -89,7 +88,7 @@ class DataScreen(LibraryScreen):
         self.empty = EmptyState(
             "data",
             "No datasets yet",
-            "Add a JSONL, CSV, Parquet or text file, or drop one here. The file itself stays as it is.",
+            "Add a JSONL, CSV, Parquet, SQLite, text or zip file, or drop one here. The file itself stays as it is.",
             "Add file…",
             self._ask_file,
         )
@@ -126,7 +125,7 @@ class DataScreen(LibraryScreen):
         self.panel.offer_models([facts.name for facts in models])
 
     def _ask_file(self) -> None:
-        choose_file(self, "Add a dataset", FILES, self.add)
+        choose_file(self, "Add a dataset", DATA_FILES, self.add)
 
     def _ask_folder(self) -> None:
         choose_folder(self, "Add a dataset folder", self.add)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 from studio.core.errors import Cancelled, StudioError
 from studio.core.facts import DataFacts, ModelFacts
 from studio.gui.backend import Backend
+from studio.gui.screens.data.files import DATA_FILES
 from studio.gui.screens.new_run.choices import data_choice, method_choice, model_choice
 from studio.gui.tasks import run_task
 from studio.gui.widgets.notices import Progress
@@ -19,8 +20,6 @@ from studio.gui.widgets.questions import choose_file, choose_folder
 
 if TYPE_CHECKING:
     from studio.service.methods import MethodInfo
-
-DATA_FILTER = "Datasets (*.jsonl *.json *.csv *.tsv *.parquet *.arrow *.txt *.md *.gz);;All files (*)"
 
 
 class Libraries(QObject):
@@ -115,7 +114,7 @@ class Libraries(QObject):
         choose_file(self._window, "Add a model file", "GGUF models (*.gguf)", self.add_model)
 
     def _ask_data_file(self) -> None:
-        choose_file(self._window, "Add a dataset", DATA_FILTER, self.add_data)
+        choose_file(self._window, "Add a dataset", DATA_FILES, self.add_data)
 
     def _ask_data_folder(self) -> None:
         choose_folder(self._window, "Add a dataset folder", self.add_data)
