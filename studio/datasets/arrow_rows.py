@@ -21,7 +21,7 @@ def read_parquet(path: Path, name: str, meter: Gauge) -> Iterator[dict[str, Any]
     size_bytes = path.stat().st_size
     done_rows = 0
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, buffer_size=MIB, pre_buffer=False) as file:
             _check_names(file.schema_arrow.names, name)
             total_rows = max(file.metadata.num_rows, 1)
             for batch in file.iter_batches(_batch_rows(file.metadata)):
