@@ -7,10 +7,13 @@ from typing import Any
 
 from studio.core.errors import UserError
 from studio.core.units import MIB
+from studio.datasets.decoding import MAX_EXPANSION
 from studio.datasets.progress import Gauge
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 64 * MIB
+
+_FEW_ROWS = 16
 
 
 def read_parquet(path: Path, name: str, meter: Gauge) -> Iterator[dict[str, Any]]:
@@ -19,12 +22,19 @@ def read_parquet(path: Path, name: str, meter: Gauge) -> Iterator[dict[str, Any]
     from pyarrow import parquet
 
     size_bytes = path.stat().st_size
-    done_rows = 0
+    done_rows = given_bytes = 0
     try:
-        with parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path, buffer_size=MIB, pre_buffer=False) as file:
             _check_names(file.schema_arrow.names, name)
             total_rows = max(file.metadata.num_rows, 1)
             for batch in file.iter_batches(_batch_rows(file.metadata)):
+                given_bytes += batch.nbytes
+                if given_bytes > size_bytes * MAX_EXPANSION + 16 * MIB:
+                    raise UserError(
+                        f"the file unpacks to more than {MAX_EXPANSION} times its size",
+                        where=name,
+                        hint="if you trust it, write it without compression and dictionaries, and add that",
+                    )
                 yield from _rows(batch, name)
                 done_rows += batch.num_rows
                 _follow(meter, size_bytes * done_rows // total_rows)
@@ -65,7 +75,10 @@ def _batch_rows(metadata: Any) -> int:
     """How many rows of a Parquet file to read at once, so that long texts do not fill the memory."""
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     row_bytes = max((group.total_byte_size // max(group.num_rows, 1) for group in groups), default=1)
-    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
+    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
+    shared_bytes = max((column.total_uncompressed_size for column in columns if column.has_dictionary_page), default=1)
+    most = max(_FEW_ROWS, BATCH_BYTES // max(shared_bytes, 1))  # each row may hold all of what rows can share
+    return max(1, min(BATCH_ROWS, most, BATCH_BYTES // max(row_bytes, 1)))
 
 
 def _check_names(names: list[str], file: str) -> None:

@@ -84,14 +84,18 @@ class OpenFile:
 @contextmanager
 def open_file(path: Path, meter: Gauge) -> Iterator[OpenFile]:
     """The file for reading as text; a UserError if it is empty or no text."""
-    try:
-        raw = path.open("rb")
-    except PermissionError as error:
-        raise UserError("the file may not be read", where=str(path), hint="check its permissions") from error
-    with raw:
+    with open_bytes(path) as raw:
         meter.follow(raw.tell)
         with decoded(raw, path.name, path.stat().st_size * MAX_EXPANSION + 16 * MIB) as file:
             yield file
+
+
+def open_bytes(path: Path) -> BufferedReader:
+    """The file as it is; a UserError if it may not be read."""
+    try:
+        return path.open("rb")
+    except PermissionError as error:
+        raise UserError("the file may not be read", where=str(path), hint="check its permissions") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from studio.core.errors import UserError
 from studio.datasets.arrow_rows import read_arrow, read_parquet
 from studio.datasets.choice import choose_data, is_hidden
 from studio.datasets.csv_rows import read_csv
-from studio.datasets.decoding import OpenFile, decoded, open_file
+from studio.datasets.decoding import OpenFile, decoded, open_bytes, open_file
 from studio.datasets.json_rows import read_json, read_json_lines
 from studio.datasets.progress import Gauge, Meter, Part
 from studio.datasets.saved import MAX_NOTE_BYTES
@@ -125,7 +125,7 @@ def _checked(path: Path) -> Path:
 
 
 def _read_note(path: Path) -> bytes:
-    with _checked(path).open("rb") as file:
+    with open_bytes(_checked(path)) as file:
         return file.read(MAX_NOTE_BYTES)
 
 

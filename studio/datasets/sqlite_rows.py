@@ -9,13 +9,15 @@ from typing import Any
 
 from studio.core.errors import Cancelled, UserError
 from studio.core.units import MIB
-from studio.datasets.decoding import MAX_EXPANSION, MAX_LINE_BYTES
+from studio.datasets.decoding import MAX_EXPANSION, MAX_LINE_BYTES, open_bytes
 from studio.datasets.progress import Gauge
 
 MAX_WAIT_S = 60.0  # for the next row; a view may be a query without an end
 _TIMEOUT_S = 5.0  # for a writer to finish
 _SHOWN = 12
 _CHECK_OPS = 100_000  # operations of SQLite's machine between looks at the clock
+_UNCLOSED = "it was not closed properly: open it once with the program that writes it, then add it again"
+_EMPTY = "choose a database with at least one table"
 _HEADER = b"SQLite format 3\0"
 _WAL = 2
 _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION)
@@ -69,13 +71,16 @@ class _Clock:
 
 @contextmanager
 def _opened(path: Path, name: str, clock: _Clock) -> Iterator[sqlite3.Connection]:
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         header = file.read(100)
     if len(header) < 100 or not header.startswith(_HEADER):
         raise UserError(
             "the file is no SQLite database, or an encrypted one", where=name, hint="export its rows as CSV or JSONL"
         )
-    unlogged = _WAL in header[18:20] and not side_files(path)  # opened otherwise, it would get a log beside it
+    logged = _WAL in header[18:20]
+    if logged and side_files(path) and not path.with_name(path.name + "-shm").exists():
+        raise UserError("changes to it wait in a log beside it", where=name, hint=_UNCLOSED)
+    unlogged = logged and not side_files(path)  # opened otherwise, it would get a log beside it
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if unlogged else ''}"
     with closing(sqlite3.connect(uri, uri=True, timeout=_TIMEOUT_S, check_same_thread=False)) as connection:
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -112,9 +117,6 @@ def _choose(connection: sqlite3.Connection, name: str, table: str) -> tuple[str,
     if not found:
         raise UserError("the database holds no tables", where=name, hint=_EMPTY)
     return next(iter(found.items()))
-
-
-_EMPTY = "choose a database with at least one table"
 
 
 def _tables(connection: sqlite3.Connection, name: str) -> tuple[dict[str, bool], list[str]]:
@@ -209,7 +211,7 @@ def _remedy(reason: str) -> str:
     if "locked" in reason or "busy" in reason:
         return "close the program that writes to it, then add it again"
     if "unable to open" in reason or "readonly" in reason:
-        return "it was not closed properly: open it once with the program that writes it, then add it again"
+        return _UNCLOSED
     if "not authorized" in reason or "prohibited" in reason or "unsafe" in reason:
         return "choose a table, or a view that only selects from tables"
     if "too big" in reason:

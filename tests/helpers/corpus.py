@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import stat
+import struct
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -248,6 +249,8 @@ def _arrow() -> list[Case]:
     binary = pa.table({"text": TEXTS, "image": [b"\0"] * 5})
     nested = pa.table({"text": TEXTS, "image": [{"bytes": b"\0", "path": "x"}] * 5})
     mangled = pa.table({"text": pa.array([b"ok", b"\xff\xfe"]).view(pa.string())})
+    ends, wrong = struct.pack("<3i", 0, 4, 13), struct.pack("<3i", 0, 2**31 - 1, 13)  # of the first texts
+    bomb = parquet_bytes(pa.table({"text": ["x" * 1_000_000] * 40}))
     whole, streamed = parquet_bytes(plain), arrow_bytes(plain, stream=True)
     return [
         good("Parquet", "a.parquet", whole, 5),
@@ -277,6 +280,9 @@ def _arrow() -> list[Case]:
         bad("Parquet with a name twice", "a.parquet", parquet_bytes(twice), "'text' more than once"),
         bad("Arrow with a name twice", "a.arrow", arrow_bytes(twice), "'text' more than once"),
         bad("Arrow with text that is none", "a.arrow", arrow_bytes(mangled), "UTF"),
+        bad("a Parquet bomb", "a.parquet", bomb, "200 times its size"),
+        bad("Parquet with a name that is none", "a.parquet", whole.replace(b"label", b"\x80abel"), "Parquet"),
+        bad("Arrow with texts that end outside", "a.arrow", arrow_bytes(plain).replace(ends, wrong), "column 'text'"),
         bad("Parquet with text that is none", "a.parquet", parquet_bytes(mangled), "UTF"),
     ]  # fmt: skip
 

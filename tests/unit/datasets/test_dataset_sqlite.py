@@ -70,6 +70,23 @@ def test_that_nothing_is_left_beside_a_database_with_a_log(database: Callable[..
     assert [file.name for file in path.parent.iterdir()] == ["a.db"]
 
 
+@pytest.mark.parametrize(("mode", "log"), [("WAL", "-wal"), ("DELETE", "-journal")])
+def test_that_a_database_copied_while_it_was_written_is_refused_and_left_alone(
+    database: Callable[..., Path], tmp_path: Path, mode: str, log: str
+) -> None:
+    path = database(f"PRAGMA journal_mode = {mode}; {REVIEWS}")
+    copies = [tmp_path / "copy" / name for name in ("a.db", f"a.db{log}")]
+    copies[0].parent.mkdir()
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.executemany("INSERT INTO reviews VALUES (?, 1)", [("x" * 3000,)] * 50)
+        for copy in copies:
+            copy.write_bytes(path.with_name(copy.name).read_bytes())
+    assert "open it once" in refusal(copies[0]).hint
+    assert sorted(copies[0].parent.iterdir()) == copies
+
+
 def test_that_rows_still_in_the_log_are_read_and_count_as_a_change(
     database: Callable[..., Path], library: DatasetLibrary
 ) -> None:
