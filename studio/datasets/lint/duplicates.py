@@ -9,8 +9,7 @@ import string
 from array import array
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
-from itertools import pairwise
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,17 +58,23 @@ class Seen:
 
     def repeated(self) -> Pairs:
         """Rows that say the same as an earlier one, but for spaces."""
-        _, first, group = np.unique(self._numbers(self._whole), return_index=True, return_inverse=True)
-        again = np.flatnonzero(first[group] != np.arange(len(group)))
+        order, same = _sorted_by(self._numbers(self._whole))
+        again = np.flatnonzero(same) + 1
+        first = np.flatnonzero(~same) + 1  # where a group begins, but for the very first
+        starts = np.concatenate([[0], first])
+        leader = starts[np.searchsorted(starts, again, side="right") - 1]
         rows = self._numbers(self._rows)
-        return Pairs(rows[again], rows[first[group[again]]])
+        later, earlier = rows[order[again]], rows[order[leader]]
+        by_row = np.argsort(later)
+        return Pairs(later[by_row], earlier[by_row])
 
     def contradicted(self) -> Indices:
         """Rows that ask the same as another one and are answered otherwise."""
-        asked, whole = self._numbers(self._asked), self._numbers(self._whole)
-        _, group = np.unique(asked, return_inverse=True)
-        different = np.unique(np.stack([group.astype(np.uint64), whole]), axis=1)[0].astype(np.int64)
-        return self._numbers(self._rows)[np.bincount(different, minlength=len(group))[group] > 1]
+        order, same = _sorted_by(self._numbers(self._asked))
+        whole = self._numbers(self._whole)[order]
+        groups = np.concatenate([[0], np.cumsum(~same, dtype=np.int32)])[: len(order)]
+        split = np.unique(groups[1:][same & (whole[1:] != whole[:-1])])
+        return np.sort(self._numbers(self._rows)[order[np.isin(groups, split)]])
 
     def nearly_repeated(self, text_of: Callable[[int], str], but: Indices, tick: Callable[[float], None]) -> Pairs:
         """Rows that say nearly the same as an earlier one; ``but`` those that need no comparing.
@@ -78,7 +83,7 @@ class Seen:
         """
         self._write()
         rows = self._numbers(self._rows)
-        free = ~np.isin(rows, but)
+        free = slice(None) if not len(but) else ~np.isin(rows, but)
         found: dict[int, int] = {}
         for band in range(BANDS):
             tick(band / BANDS)
@@ -106,10 +111,12 @@ class Seen:
     def _band(self, band: int) -> Hashes:
         """One band of all signatures."""
         self._file.seek(0)
-        parts = []
+        found, start = np.empty(len(self._rows), np.uint64), 0
         while chunk := self._file.read(8 * BANDS * AT_ONCE):
-            parts.append(np.frombuffer(chunk, np.uint64).reshape(-1, BANDS)[:, band].copy())
-        return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+            part = np.frombuffer(chunk, np.uint64).reshape(-1, BANDS)[:, band]
+            found[start : start + len(part)] = part
+            start += len(part)
+        return found
 
     @staticmethod
     def _numbers(values: "array[int]") -> NDArray[np.int64]:
@@ -141,11 +148,18 @@ def _shared(runs: Hashes, others: Hashes) -> float:
 
 def _falling_together(band: Hashes, rows: Indices) -> Iterator[list[int]]:
     """Rows with one hash, where there are several, each group in the order of the rows."""
-    order = np.argsort(band, kind="stable")
-    ends = np.flatnonzero(np.diff(band[order])) + 1
-    for start, end in pairwise([0, *ends.tolist(), len(order)]):
-        if end - start > 1:
-            yield rows[order[start:end]].tolist()
+    order, same = _sorted_by(band)
+    # a group is a stretch of neighbours that are the same
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+    for start, end in edges.reshape(-1, 2).tolist():
+        yield rows[order[start : end + 1]].tolist()
+
+
+def _sorted_by(values: NDArray[Any]) -> tuple[Indices, NDArray[np.bool_]]:
+    """The order of values (N,), and which of them, so ordered, are the same as the next (N - 1,)."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    return order, ordered[1:] == ordered[:-1]
 
 
 def _hash(text: str) -> int:
