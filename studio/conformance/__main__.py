@@ -5,7 +5,6 @@ import json
 import sys
 from pathlib import Path
 
-from studio.conformance.arithmetic import make_repeatable
 from studio.core.errors import StudioError
 
 
@@ -16,7 +15,6 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args(argv)
 
-    make_repeatable()
     from studio.extensions.loader import load_method
     from studio.extensions.manifest import read_manifest
     from studio.extensions.registry import Plugin

@@ -5,10 +5,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from studio.conformance.arithmetic import make_repeatable
-
-make_repeatable()
-
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
