@@ -1,8 +1,11 @@
 """``python tests/plugins/conformance_page.py``: check every method on every family and write what holds where."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +44,29 @@ def shipped_methods() -> list[Shipped]:
 
 def check(method: Shipped, family: str) -> list[str]:
     """The names of the checks that the method passes on a family; AssertionError if it fails one."""
-    return passed(check_family(method, family, params=PARAMS.get(method.id, {})))
+    results = list(check_family(method, family, params=PARAMS.get(method.id, {})))
+    if any((result.check, result.status) == ("repeatability", "failed") for result in results):
+        decide_in_exact_arithmetic(method.id, family)
+        results = [replace(r, status="passed") if r.check == "repeatability" else r for r in results]
+    return passed(results)
+
+
+def decide_in_exact_arithmetic(method: str, family: str) -> None:
+    """Check in a process of its own that a method repeats; AssertionError if it does not.
+
+    On AMD processors MKL picks a way to multiply by where its operands lie in memory, unless it is told before it first
+    does: two equal models then differ in the last bit, and a method seems to remember what it does not.
+    """
+    code = f"from tests.plugins.conformance_page import must_repeat; must_repeat({method!r}, {family!r})"
+    settings = {**os.environ, "MKL_CBWR": "COMPATIBLE", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def must_repeat(method: str, family: str) -> None:
+    """AssertionError unless the check of repeatability passes in this process."""
+    shipped = next(found for found in shipped_methods() if found.id == method)
+    assert passed(check_family(shipped, family, ["repeatability"], PARAMS.get(method, {}))) == ["repeatability"]
 
 
 def check_itself(method: Shipped) -> list[str]:
